@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vloc_ros.core.config import Checked, KeyframeConfig, parameter
+from vloc_ros.core.config import MOST_MEGAPIXELS, Checked, KeyframeConfig, parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +188,17 @@ class LocalizerNodeConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceQueryConfig(Checked):
+    """Limits of query_places."""
+
+    max_waiting: int = parameter(4, "queries that wait while one is computed; others are refused", low=0, high=100)
+    max_megapixels: float = parameter(
+        MOST_MEGAPIXELS, "largest image that is decoded", unit="million pixels", low=0.01, high=1000.0
+    )
+    max_points: int = parameter(2_000_000, "largest scan that is read, in points", low=1, high=100_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class MapServerConfig(Checked):
     """Parameters of the map server."""
 
@@ -200,6 +211,7 @@ class MapServerConfig(Checked):
     range_encoder: str = parameter(
         "", "folder of the range model by which query_places describes scans, MODEL/range; empty for none"
     )
+    query: PlaceQueryConfig = field(default_factory=PlaceQueryConfig)
 
 
 @dataclass(frozen=True, slots=True)

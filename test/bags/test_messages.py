@@ -27,7 +27,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_typestore
 
 from vloc_ros.bags import messages
-from vloc_ros.bags.messages import camera_info_message, camera_of, image_message, image_of
+from vloc_ros.bags.messages import camera_info_message, camera_of, image_message, image_of, image_size_of
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 
@@ -128,6 +128,16 @@ def test_bayer(encoding: str) -> None:
 def test_what_is_no_picture(encoding: str) -> None:
     with pytest.raises(InputError, match="expected colour or grey"):
         image_of(_message(encoding, np.zeros((24, 32 * 8 * 9), np.uint8)))
+
+
+def test_the_size_is_known_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = _BGR.shape[1], _BGR.shape[0]
+    packed = [cv2.imencode(suffix, _BGR)[1].tobytes() for suffix in (".jpg", ".png")]
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    compressed = [messages.compressed_image_message(1, "camera", data) for data in packed]
+    assert [image_size_of(message) for message in (image_message(1, "", _BGR), *compressed)] == [size] * 3
+    with pytest.raises(InputError, match=r"'h264': is no JPEG or PNG .* it is video"):
+        image_size_of(replace(messages.compressed_image_message(1, "", b"\0\0\0\1g"), format="h264"))
 
 
 def test_too_few_bytes() -> None:

@@ -71,25 +71,21 @@ class Ros:
 
     def call(self, kind: Any, service: str, request: Any) -> Any:
         """Call a service and wait for the response."""
+        return self.send(kind, service, request).wait()
+
+    def send(self, kind: Any, service: str, request: Any) -> Response:
+        """Call a service without waiting for the response."""
         client = self._client(kind, service)
         assert client.wait_for_service(WAIT_S), f"no service {service}"
-        responded = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: responded.set())
-        assert responded.wait(WAIT_S), f"{service} did not respond"
-        return future.result()
+        return Response(client.call_async(request), service)
 
     def call_while(self, kind: Any, service: str, request: Any, act: Callable[[], Any]) -> Any:
         """Call a service, and do something again and again until it responds."""
-        client = self._client(kind, service)
-        assert client.wait_for_service(WAIT_S), f"no service {service}"
-        responded = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: responded.set())
+        response = self.send(kind, service, request)
         for _ in range(round(WAIT_S / RETRY_S)):
             act()
-            if responded.wait(RETRY_S):
-                return future.result()
+            if response.arrived.wait(RETRY_S):
+                return response.wait()
         raise AssertionError(f"{service} did not respond")
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -101,13 +97,27 @@ class Ros:
 
     def close(self) -> None:
         for node in self._nodes:
-            if isinstance(node, LifecycleNode):
+            if isinstance(node, LifecycleNode) and getattr(node, "state", "") != "finalized":
                 node.trigger_shutdown()
         self._done.set_result(True)
         self._thread.join(WAIT_S)
         self._executor.shutdown(timeout_sec=WAIT_S)
         for node in [*self._nodes, self.node]:
             node.destroy_node()
+
+
+class Response:
+    """What a service will respond."""
+
+    def __init__(self, future: Future, service: str) -> None:
+        self._future, self._service = future, service
+        self.arrived = threading.Event()
+        future.add_done_callback(lambda _: self.arrived.set())
+
+    def wait(self) -> Any:
+        """Wait for the response and return it."""
+        assert self.arrived.wait(WAIT_S), f"{self._service} did not respond"
+        return self._future.result()
 
 
 class Inbox:

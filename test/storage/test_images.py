@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.storage.images import count_images_passed_over, list_images, read_image
+from vloc_ros.storage.images import count_images_passed_over, list_images, read_image, read_image_size
 
 _COLOUR = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
 
@@ -120,6 +120,44 @@ def test_what_is_no_image(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.png: "):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_the_header_states_the_size(suffix: str) -> None:
+    data = _encoded(suffix)
+    assert read_image_size(data) == _COLOUR.shape[1::-1]
+    assert read_image_size(data[: len(data) // 2 + 400]) == _COLOUR.shape[1::-1], "the pixels were needed"
+
+
+def test_segments_before_the_size_and_fill_bytes_are_passed_over() -> None:
+    data = _encoded(".jpg")
+    exif = b"\xff\xe1" + (1002).to_bytes(2, "big") + b"\xff\xc0" * 500
+    assert read_image_size(data[:2] + exif + b"\xff\xff" + data[2:]) == _COLOUR.shape[1::-1]
+
+
+# decoders pass over markers without a length and read the size behind them; a reader that takes what follows for their
+# length would be led to another size further on
+_SMALL = b"\xff\xc0\x00\x11\x08\x00\x08\x00\x08"
+_LARGE = b"\xff\xc0\x00\x11\x08\xff\xff\xff\xff"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GIF89a" + bytes(50),
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        _encoded(".jpg")[:100],
+        _encoded(".png")[:20],
+        b"\xff\xd8\xff\xe0\0\0" + bytes(50),
+        b"\xff\xd8" + b"\xff\xff" * 20,
+        *(b"\xff\xd8\xff" + bytes([lone]) + _LARGE + bytes(65472 - len(_LARGE)) + _SMALL for lone in (0, 1, 208, 217)),
+    ],
+)
+def test_what_states_no_size(data: bytes) -> None:
+    with pytest.raises(InputError, match=r"no JPEG or PNG image|does not state its size"):
+        read_image_size(data)
 
 
 def test_missing_and_folder(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ Dashing to Lyrical, and a test compares them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -31,7 +33,7 @@ from rosbags.typesys import Stores, get_typestore
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.storage.images import decode_image, reduce_to_eight_bits
+from vloc_ros.storage.images import decode_image, read_image_size, reduce_to_eight_bits
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
@@ -83,6 +85,18 @@ def image_of(message: Any) -> Array:
         raise InputError(f"an image of {size} cannot be read as {message.encoding} ({error.err})") from None
 
 
+def image_size_of(message: Any) -> tuple[int, int]:
+    """Width and height that an Image, or the header of a CompressedImage, states, without decoding it.
+
+    Raises:
+        InputError: it states none, as what is neither JPEG nor PNG.
+    """
+    if not hasattr(message, "format"):
+        return int(message.width), int(message.height)
+    with _naming_format(message):
+        return read_image_size(bytes(message.data))
+
+
 def _check_shared_colours(message: Any) -> None:
     """Refuse odd sizes where pixels share their colour: not every OpenCV does, and some read beyond the data."""
     by_four = message.encoding in _SHARED_BY_FOUR
@@ -94,8 +108,15 @@ def _check_shared_colours(message: Any) -> None:
 
 
 def _decode_compressed(message: Any) -> Array:
-    try:
+    with _naming_format(message):
         return decode_image(bytes(message.data))
+
+
+@contextmanager
+def _naming_format(message: Any) -> Iterator[None]:
+    """Add the format of a compressed image, and what to do about it, to an error."""
+    try:
+        yield
     except InputError as error:
         kind = str(message.format)
         hint = next((f"; {hint}" for part, hint in _NO_PICTURES.items() if part in kind.lower()), "")

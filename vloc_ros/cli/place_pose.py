@@ -17,9 +17,10 @@
   vloc place pose --map MAP --images DIR --camera FILE --odometry TUM --json FILE
   vloc place pose --map MAP --images DIR --camera FILE --odometry TUM --truth TUM --every 5
 
-The images are of one drive, in name order, and --odometry has the pose of the camera's optical frame of each, in a
-frame whose z axis points up: `vloc bag images` writes both. Each image is localized by itself and those before it,
-without a prior. What is printed are hypotheses, best first: no decision accepts or refuses them, and a camera in
+The images are of one drive, and --odometry has the pose of the camera's optical frame of each, in a frame whose z axis
+points up: `vloc bag images` writes both. Poses are paired with images by time or name, as those of `vloc map build`;
+what has no counterpart is left out, and named. Each image is localized by itself and those before it, without a
+prior. What is printed are hypotheses, best first: no decision accepts or refuses them, and a camera in
 another place gets some too. Support is the share of the camera's points that lie on surfaces of the map; the margin,
 by how much that of the best other pose is less. With --truth the errors of the best are summarized.
 """
@@ -33,6 +34,8 @@ from typing import TYPE_CHECKING, Any
 from vloc_ros.cli.source_options import CALIBRATION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vloc_ros.core.geometry.pose import Pose
     from vloc_ros.core.localization.camera_cloud_search import CameraHypothesis
 
@@ -42,10 +45,10 @@ _SHOWN = 3
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="map with LiDAR places")
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="images of one drive, in name order")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="images of one drive")
     parser.add_argument("--camera", type=Path, required=True, metavar="FILE", help=CALIBRATION)
     parser.add_argument(
-        "--odometry", type=Path, required=True, metavar="TUM", help="rows of the camera, one an image, z axis up"
+        "--odometry", type=Path, required=True, metavar="TUM", help="poses of the camera at the images, z axis up"
     )
     parser.add_argument(
         "--reach", type=float, default=1.0, metavar="M", help="from the camera to the next place at most (default: 1)"
@@ -60,23 +63,14 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search and print."""
     import json
-    import math
 
     from vloc_ros.assembly import build_camera_cloud_search
-    from vloc_ros.core.errors import InputError
     from vloc_ros.evaluation.camera_hypotheses import find_poses, summarize_errors
     from vloc_ros.storage.atomic import write_bytes_atomically
     from vloc_ros.storage.cameras import read_camera
-    from vloc_ros.storage.images import list_images
     from vloc_ros.storage.maps import read_map
 
-    if args.every < 1 or not 0 < args.reach < math.inf:
-        raise InputError(f"--every {args.every}, --reach {args.reach:g}: expected 1 at least, and more than 0 m")
-    paths = list_images(args.images)
-    if args.every > len(paths):
-        raise InputError(f"--every {args.every} leaves none of {len(paths)} images; expected {len(paths)} at most")
-    odometry = _read_poses(args.odometry, len(paths))
-    truth = _read_poses(args.truth, len(paths)) if args.truth else []
+    paths, odometry, truth = _read_drive(args)
     chosen, rows, best = range(args.every - 1, len(paths), args.every), list[dict[str, Any]](), list[Any]()
     camera, (search, stereo) = read_camera(args.camera), build_camera_cloud_search(read_map(args.map))
     for number, found, reason in find_poses(search, stereo, paths, camera, odometry, reach_m=args.reach, chosen=chosen):
@@ -88,21 +82,38 @@ def run(args: argparse.Namespace) -> int:
         for one in found[:_SHOWN]:
             x, y, z = one.map_from_camera.translation.round(2)
             print(f"  {one.frame_id} {x} {y} {z} m, support {one.support:.1%}, margin {one.margin:+.1%}")
-    if truth:
-        print(json.dumps(summarize_errors(best, [truth[k] for k in chosen]), indent=1))
+    known = [row for row, k in enumerate(chosen) if truth[k] is not None]
+    if known:
+        print(
+            json.dumps(summarize_errors([best[row] for row in known], [truth[chosen[row]] for row in known]), indent=1)
+        )
     if args.json:
         write_bytes_atomically(args.json, (json.dumps(rows, indent=1) + "\n").encode())
     return 0
 
 
-def _read_poses(path: Path, count: int) -> list[Pose]:
-    from vloc_ros.core.errors import InputError
-    from vloc_ros.storage.trajectories import read_tum
+def _read_drive(args: argparse.Namespace) -> tuple[Sequence[Path], Sequence[Pose], list[Any]]:
+    """The images in the order of time, the pose of each by odometry, and its true pose or None."""
+    import math
 
-    poses = list(read_tum(path).poses)
-    if len(poses) != count:
-        raise InputError(f"{path}: has {len(poses)} poses, expected {count}, one for each image in name order")
-    return poses
+    from vloc_ros.cli.pose_sources import note
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.datasets.moving_camera import read_moving_images, read_true_poses
+
+    if args.every < 1 or not 0 < args.reach < math.inf:
+        raise InputError(f"--every {args.every}, --reach {args.reach:g}: expected 1 at least, and more than 0 m")
+    drive = read_moving_images(args.images, args.odometry)
+    count, notes, truth = len(drive.paths), list(drive.notes), list[Any]()
+    if args.every > count:
+        raise InputError(f"--every {args.every} leaves none of {count} images; expected {count} at most")
+    if args.truth:
+        truth, missing = read_true_poses(drive.paths, args.truth)
+        notes += [missing] if missing else []
+        if all(pose is None for pose in truth[args.every - 1 :: args.every]):
+            raise InputError(f"{args.truth}: has a pose of no image that is localized; give another --every")
+    for text in notes:
+        note(text)
+    return drive.paths, drive.odom_from_camera, truth or [None] * count
 
 
 def _row(one: CameraHypothesis) -> dict[str, Any]:

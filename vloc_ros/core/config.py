@@ -41,6 +41,8 @@ EXECUTION_PROVIDERS = (
 )
 
 
+# largest image that is decoded where no calibration says its size; a file of a few bytes can state any
+MOST_MEGAPIXELS = 64.0
 _SIZE = re.compile(r"[1-9][0-9]{1,3}x[1-9][0-9]{1,3}")
 
 

@@ -27,6 +27,19 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 
 
+def check_image_size(camera: Camera, width: int, height: int) -> None:
+    """Refuse an image of another size than its calibration is for.
+
+    Raises:
+        InputError: it is.
+    """
+    if (width, height) != (camera.width, camera.height):
+        raise InputError(
+            f"an image is {width}x{height}, its camera calibration is for {camera.width}x{camera.height}; use the "
+            "calibration of this stream"
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One image of a rig.
@@ -45,11 +58,7 @@ class View:
         image = self.image
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             raise InputError(f"an image has shape {image.shape} of {image.dtype}, expected uint8 grey or BGR")
-        if image.shape[:2] != (self.camera.height, self.camera.width):
-            raise InputError(
-                f"an image is {image.shape[1]}x{image.shape[0]}, its camera calibration is for "
-                f"{self.camera.width}x{self.camera.height}; use the calibration of this stream"
-            )
+        check_image_size(self.camera, *image.shape[1::-1])
 
     def reduce(self, scale: float) -> View:
         """The same view in fewer pixels; itself where the scale is not below 1."""

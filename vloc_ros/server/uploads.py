@@ -16,17 +16,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import AsyncIterator
 
+from vloc_ros.core.config import MOST_MEGAPIXELS
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.storage.images import decode_image
+from vloc_ros.storage.images import decode_image, read_image_size
 
-MOST_BYTES, MOST_PIXELS, LEAST_PX = 32 << 20, 64_000_000, 32
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-# start-of-frame markers of JPEG: all of C0 to CF but DHT, JPG and DAC
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+MOST_BYTES, MOST_PIXELS, LEAST_PX = 32 << 20, int(MOST_MEGAPIXELS * 1e6), 32
 
 
 class UploadTooLargeError(InputError):
@@ -65,7 +62,7 @@ def decode_upload(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Array:
     """
     if not data:
         raise InputError("the upload is empty, expected a JPEG or PNG image; choose a photograph")
-    width, height = read_size(data)
+    width, height = read_image_size(data)
     if width * height > most_pixels:
         raise UploadTooLargeError(
             f"the image has {width}x{height} pixels, expected {most_pixels / 1e6:g} million at most; reduce it"
@@ -73,29 +70,3 @@ def decode_upload(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Array:
     if min(width, height) < LEAST_PX:
         raise InputError(f"the image has {width}x{height} pixels, expected {LEAST_PX} at least each way")
     return decode_image(data)
-
-
-def read_size(data: bytes) -> tuple[int, int]:
-    """Width and height that the header of a JPEG or PNG image states.
-
-    Raises:
-        InputError: it is neither, or cut short before its size.
-    """
-    if data.startswith(_PNG) and data[12:16] == b"IHDR" and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return int(width), int(height)
-    if not data.startswith(_JPEG):
-        raise InputError(f"the upload is no JPEG or PNG image ({len(data)} bytes); convert it")
-    position = 2
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _FRAMES:
-            height, width = struct.unpack(">HH", data[position + 5 : position + 9])
-            return int(width), int(height)
-        elif length < 2:
-            break
-        else:
-            position += 2 + length
-    raise InputError("the JPEG image is damaged: it does not state its size; copy it again")

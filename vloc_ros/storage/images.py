@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,11 +31,16 @@ from vloc_ros.core.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _OTHER_SUFFIXES = (".bmp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+_NO_SIZE = "the image is damaged: it does not state its size ({} bytes); copy it again, or leave it out"
 # bits of a pixel that cameras give in two bytes
 _DEPTHS = (8, 10, 12, 14, 16)
 _AS_RECORDED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
+# start-of-frame markers of JPEG: all of C0 to CF but DHT, JPG and DAC
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+# markers without a length, none of which comes before the frame; decoders pass over some of them
+_LONE_MARKERS = {0x00, 0x01, *range(0xD0, 0xDA)}
 
 
 def list_images(folder: Path) -> tuple[Path, ...]:
@@ -127,6 +133,39 @@ def decode_image(data: bytes) -> npt.NDArray[Any]:
     if image is None:
         raise InputError(f"the image cannot be decoded ({len(data)} bytes); copy it again, or leave it out")
     return reduce_to_eight_bits(np.asarray(image))
+
+
+def read_image_size(data: bytes) -> tuple[int, int]:
+    """Width and height that the header of a JPEG or PNG file states, without decoding it.
+
+    Raises:
+        InputError: it is neither, or has no size where decoders look for it.
+    """
+    if data.startswith(_PNG_START):
+        if data[12:16] == b"IHDR" and len(data) >= 24:
+            width, height = struct.unpack(">II", data[16:24])
+            return int(width), int(height)
+    elif data.startswith(_JPEG_START):
+        return _read_jpeg_size(data)
+    else:
+        raise InputError(f"is no JPEG or PNG image ({len(data)} bytes); convert it, or leave it out")
+    raise InputError(_NO_SIZE.format(len(data)))
+
+
+def _read_jpeg_size(data: bytes) -> tuple[int, int]:
+    position = 2
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker in _FRAMES:
+            height, width = struct.unpack(">HH", data[position + 5 : position + 9])
+            return int(width), int(height)
+        elif marker in _LONE_MARKERS or length < 2:
+            break
+        else:
+            position += 2 + length
+    raise InputError(_NO_SIZE.format(len(data)))
 
 
 def reduce_to_eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

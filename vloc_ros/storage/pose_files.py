@@ -35,7 +35,7 @@ from vloc_ros.storage.trajectory_formats import read_kitti_poses
 _NANOSECONDS_NAME, _MICROSECONDS_NAME = re.compile(r"[0-8]\d{18}"), re.compile(r"\d{16}")
 _SECONDS_NAME = re.compile(r"\d{1,10}\.\d{1,9}")
 _SECOND_NS = 1_000_000_000
-_SAME_TIME_NS = 1_000_000
+SAME_TIME_NS = 1_000_000
 _MOST_NAMED = 3
 
 
@@ -101,6 +101,26 @@ def pair_poses(
     if stamps_ns is None:
         return _pair_by_row(names, path, trajectory.poses, trajectory.stamps_ns.tolist(), what)
     return _pair_by_time(names, path, trajectory, stamps_ns, within_ns)
+
+
+def list_unpaired_rows(path: Path, names: Sequence[str], paired: Sequence[ImagePose]) -> list[str]:
+    """What the rows begin with that `pair_poses` paired with no image; of KITTI's, which have no times, their numbers.
+
+    Args:
+        path: of the file.
+        names: of the images, in name order.
+        paired: with rows of the file.
+    """
+    form = form_of(path)
+    if form == "named":
+        return [name for name in read_named_poses(path) if name not in set(names)]
+    if form == "kitti":
+        count, numbers = len(read_kitti_poses(path)), set(_numbers_in_names(names) or ())
+        return [] if len(paired) == count else [str(row) for row in range(count) if row not in numbers]
+    rows_ns, times_ns = read_tum(path).stamps_ns, np.array(sorted(one.stamp_ns or 0 for one in paired), np.int64)
+    earlier = np.searchsorted(times_ns, rows_ns - SAME_TIME_NS, side="left")
+    not_later = np.searchsorted(times_ns, rows_ns + SAME_TIME_NS, side="right")
+    return [f"{stamp_ns / _SECOND_NS:.6f}" for stamp_ns in rows_ns[earlier == not_later].tolist()]
 
 
 def _whole_times(names: Sequence[str], trajectory: Trajectory) -> list[int] | None:
@@ -186,7 +206,7 @@ def _pair_by_time(
 ) -> list[ImagePose]:
     """By time; where that may leave images out, not all of them."""
     poses = trajectory.poses
-    found = _nearest_rows(trajectory, stamps_ns, _SAME_TIME_NS if within_ns is None else within_ns)
+    found = _nearest_rows(trajectory, stamps_ns, SAME_TIME_NS if within_ns is None else within_ns)
     paired = [ImagePose(i, stamps_ns[i], poses[row]) for i, row in enumerate(found) if row is not None]
     if len(paired) < len(names) and (within_ns is None or not paired):
         _refuse_unpaired(
@@ -205,7 +225,7 @@ def _refuse_unpaired(
 ) -> NoReturn:
     first = missing[0]
     nearest_ns = int(trajectory.stamps_ns[np.abs(trajectory.stamps_ns - stamps_ns[first]).argmin()])
-    limit_ms = (_SAME_TIME_NS if within_ns is None else within_ns) / 1e6
+    limit_ms = (SAME_TIME_NS if within_ns is None else within_ns) / 1e6
     raise InputError(
         f"{path}: has no pose at the time of {names[first]}, {stamps_ns[first] / _SECOND_NS:.6f} s, and of "
         f"{len(missing)} images in all; the nearest is at {nearest_ns / _SECOND_NS:.6f} s, expected within "

@@ -16,11 +16,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from plane_scene import CAMERA
+from sensor_msgs.msg import CompressedImage
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.geometry.camera import Camera
@@ -133,6 +136,16 @@ def test_unreadable_images_are_decoded_once_and_not_waited_for(world: World) -> 
         world.assemble(*(world.image(name, encoding="no_such_encoding") for name in NAMES))
     assert refused.value.code == LocalizationStatus.BAD_IMAGE
     assert (world.decoded, world.waited_s) == (len(NAMES), 0.0)
+
+
+def test_an_image_of_another_size_than_its_calibration_is_not_decoded(world: World) -> None:
+    raw, packed = world.image("front"), world.image("rear")
+    raw.message.height += 1
+    pixels = cv2.imencode(".png", np.zeros((CAMERA.height, CAMERA.width + 1), np.uint8))[1].tobytes()
+    compressed = replace(packed, message=CompressedImage(header=packed.message.header, data=pixels))
+    with pytest.raises(Refused, match=f"{CAMERA.width + 1}x{CAMERA.height}, its camera calibration is for") as refused:
+        world.assemble(raw, compressed)
+    assert (refused.value.code, world.decoded) == (LocalizationStatus.BAD_IMAGE, 0)
 
 
 def test_an_image_of_a_time_without_odometry_is_left_out_and_named(world: World) -> None:

@@ -99,7 +99,8 @@ def test_extrinsics_from_a_parameter_need_no_tf(ros: Ros, wall: Wall) -> None:
 def test_unusable_images_are_left_out_and_named(rig: Callable[..., RigRobot]) -> None:
     robot = rig()
     stamp_ns = robot.stamp_ns(2)
-    unknown = Image(header=header(stamp_ns, "rear"), encoding="no_such_encoding")
+    unknown = bgr_message(stamp_ns, "rear", np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8))
+    unknown.encoding = "no_such_encoding"
     small = bgr_message(stamp_ns, "left", np.zeros((8, 8, 3), np.uint8))
     status = _wait_until_localized(robot, robot.send_all(2, images={"rear": unknown, "left": small}))
     assert status.cameras == ["front"]

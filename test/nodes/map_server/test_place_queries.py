@@ -22,13 +22,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pytest
-from graphs import write_encoder
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from nodes_world import Wall
-from plane_scene import poses
-from range_model import SPACE, posed_scan, write_range_model
+from place_maps import KEYFRAME_POSES
+from range_model import SPACE, posed_scan
 from ros_session import Ros
 from scan_robot import point_cloud_message_of
 from sensor_msgs.msg import CompressedImage
@@ -37,29 +35,12 @@ from vloc_msgs.srv import QueryPlaces
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.range_descriptors import read_range_descriptor
-from vloc_ros.mapping.indexing.global_descriptors import encode_keyframes
-from vloc_ros.mapping.maps.lidar_places import add_lidar_places
 from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message, pose_of
-from vloc_ros.storage.maps import map_hash, write_map
+from vloc_ros.storage.maps import map_hash
 
 ASK, REPLY = QueryPlaces.Request, QueryPlaces.Response
-KEYFRAME_POSES = poses(8, seed=99)
 Call = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def folder(wall: Wall, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models of one space, one of another, and maps with and without what they find."""
-    folder = tmp_path_factory.mktemp("places")
-    image = read_global_descriptor(write_encoder(folder / "image", training={"space": SPACE}))
-    write_encoder(folder / "alone", shift=1.0)
-    scans = read_range_descriptor(write_range_model(folder / "range"))
-    images = list(enumerate(map(wall.scene.image, KEYFRAME_POSES)))
-    both = encode_keyframes(wall.scene.landmark_map, images, image)
-    write_map(add_lidar_places(both, [posed_scan(k) for k in range(3)], encoder=scans), folder / "maps" / "both")
-    write_map(both, folder / "maps" / "keyframes")
-    return folder
 
 
 def _serve(ros: Ros, folder: Path, name: str = "both", **models: str) -> Call:
@@ -152,7 +133,7 @@ def test_two_models_that_were_not_trained_together_are_refused(ros: Ros, folder:
     ros.add(MapServerNode, autostart=False, map=str(folder / "maps" / "both"), **values)
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
     assert not ros.call(ChangeState, "vloc_map_server/change_state", request).success
-    assert ros.call(QueryPlaces, "vloc_map_server/query_places", ASK()).result == REPLY.NO_MAP
+    assert ros.call(QueryPlaces, "vloc_map_server/query_places", ASK()).result == REPLY.NOT_ACTIVE
 
 
 def test_a_map_without_such_places_is_named_before_a_missing_model(ros: Ros, folder: Path) -> None:

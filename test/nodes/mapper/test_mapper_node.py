@@ -178,7 +178,7 @@ def test_what_is_refused_has_a_reason(ros: Ros, tmp_path: Path) -> None:
     robot.mount()
     images = count(3)  # each a new one: a keyframe may be counted a moment before the last refusal is gone
     robot.ros.until(lambda: not robot.drive_to(next(images)).refusal)
-    assert robot.drive_to(next(images), pixels=PIXELS[:24]).refusal.startswith("BAD_IMAGE: the image is 64x24")
+    assert robot.drive_to(next(images), pixels=PIXELS[:24]).refusal.startswith("BAD_IMAGE: an image is 64x24")
     assert robot.drive_to(next(images), stamp_ns=0).refusal.startswith("BAD_IMAGE: the stamp of the image is 0")
     assert robot.drive_to(2).refusal.startswith("CLOCK_JUMPED: ")
     robot.calibrate(Camera("PINHOLE", 64, 48, (55.0, 55.0, 32.0, 24.0)))

@@ -28,7 +28,7 @@ from vloc_ros.nodes.localizer.cameras import CameraImage, parse_camera_names
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.localizer.image_input import ImageInput
 from vloc_ros.nodes.localizer.scan_input import SCANS, ScanInput, ScanMessage
-from vloc_ros.nodes.localizer.sensor_input import MessageCounts
+from vloc_ros.nodes.localizer.sensor_input import CountedInput
 
 OnDropped = Callable[[LocalizationStatus], None]
 # what is taken, and image sets that were displaced, of which there are none without one that displaced them
@@ -36,7 +36,7 @@ _Taken = tuple[list[CameraImage] | list[ScanMessage] | None, list[list[CameraIma
 _NS_PER_S = 1e9
 
 
-class ImagesAndScans:
+class ImagesAndScans(CountedInput):
     """Subscribes to images and scans until `close`; the worker takes whichever is due.
 
     Images are taken as they come. Scans are taken as they come while no image is localized, in turns with the images,
@@ -49,27 +49,13 @@ class ImagesAndScans:
         self, node: Node, config: LocalizerNodeConfig, monitor: DiagnosticMonitor, *, on_dropped: OnDropped
     ) -> None:
         """`on_dropped` is called with the status of dropped images and scans, from any thread."""
-        self._changed, self._counts = threading.Condition(), MessageCounts()
+        super().__init__(node)
+        self._changed = threading.Condition()
         self._schedule, self._closed = ScanSchedule(int(config.scan_period_s * _NS_PER_S)), False
         shared = {"counts": self._counts, "changed": self._changed}
         self._scans = ScanInput(node, config, monitor, on_dropped=on_dropped, **shared)
         self._images = ImageInput(node, config, monitor, on_dropped=on_dropped, **shared)
         self.topics = [*self._images.topics, *self._scans.topics]
-
-    @property
-    def received(self) -> int:
-        """Number of images and scans received so far."""
-        return self._counts.received
-
-    @property
-    def dropped(self) -> int:
-        """Number of images and scans dropped so far."""
-        return self._counts.dropped
-
-    @property
-    def publishers(self) -> int:
-        """Number of publishers of the topics."""
-        return self._images.publishers + self._scans.publishers
 
     def record(self, status: LocalizationStatus) -> None:
         """Record the result of what was taken: scans are taken by it."""

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.query import View
+from vloc_ros.core.query import View, check_image_size
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage
 from vloc_ros.nodes.localizer.refusal import Refused
 from vloc_ros.nodes.localizer.transforms import TransformLookup
-from vloc_ros.nodes.rclpy_support.conversion import image_of, stamp_ns_of
+from vloc_ros.nodes.rclpy_support.conversion import image_of, image_size_of, stamp_ns_of
 
 # refusals that may be resolved by waiting: odometry until the reference time is there or never comes
 _TRANSIENT = (LocalizationStatus.NO_TRANSFORM, LocalizationStatus.NO_CALIBRATION)
@@ -158,6 +158,8 @@ def _is_transient(found: View | Refused) -> bool:
 def _make_view(image: CameraImage, rig_from_camera: Pose, patience_s: float | None = None) -> View:
     camera = image.source.calibration.camera(patience_s)  # first, so that no image is decoded without a calibration
     try:
+        # a small file can hold an image that fills the memory
+        check_image_size(camera, *image_size_of(image.message))
         return View(image_of(image.message), camera, rig_from_camera)
     except InputError as error:
         raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error

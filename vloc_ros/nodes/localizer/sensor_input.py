@@ -47,11 +47,41 @@ class MessageCounts:
             self.dropped += count
 
 
-class SensorInput:
-    """Counts the messages of a sensor. Its subclasses subscribe to `topics`."""
+class CountedInput:
+    """What is received on `topics` of `sensors`, in numbers."""
+
+    sensors: tuple[str, ...]
+    topics: list[str]
+
+    def __init__(self, node: Node, counts: MessageCounts | None = None) -> None:
+        """An input without messages.
+
+        Args:
+            node: that subscribes.
+            counts: shared with another input; None for its own.
+        """
+        self._node, self._counts = node, counts or MessageCounts()
+
+    @property
+    def received(self) -> int:
+        """Number of messages received so far, over all topics."""
+        return self._counts.received
+
+    @property
+    def dropped(self) -> int:
+        """Number of messages dropped so far."""
+        return self._counts.dropped
+
+    @property
+    def publishers(self) -> int:
+        """Number of publishers of the topics."""
+        return sum(self._node.count_publishers(topic) for topic in self.topics)
+
+
+class SensorInput(CountedInput):
+    """The messages of one sensor. Its subclasses subscribe to `topics`."""
 
     sensor: str
-    topics: list[str]
 
     def __init__(
         self,
@@ -69,31 +99,12 @@ class SensorInput:
             on_dropped: called with the status of dropped messages, from any thread.
             counts: shared with another input; None for its own.
         """
-        self._node, self._monitor, self._on_dropped = node, monitor, on_dropped
-        self._counts = counts or MessageCounts()
-
-    @property
-    def sensors(self) -> tuple[str, ...]:
-        """The sensors that messages are of."""
-        return (self.sensor,)
+        super().__init__(node, counts)
+        self._monitor, self._on_dropped = monitor, on_dropped
+        self.sensors = (self.sensor,)
 
     def record(self, status: LocalizationStatus) -> None:
         """Record the result of what was taken; what is taken next does not depend on it."""
-
-    @property
-    def received(self) -> int:
-        """Number of messages received so far, over all topics."""
-        return self._counts.received
-
-    @property
-    def dropped(self) -> int:
-        """Number of messages dropped so far."""
-        return self._counts.dropped
-
-    @property
-    def publishers(self) -> int:
-        """Number of publishers of the topics."""
-        return sum(self._node.count_publishers(topic) for topic in self.topics)
 
     def _count_received(self, message: Any, *, camera: str = "") -> int:
         """Count a message; return how many were received so far, from 1."""

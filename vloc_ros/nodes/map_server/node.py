@@ -32,9 +32,17 @@ from vloc_msgs.msg import MapInfo
 from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap, QueryPlaces
 from vloc_ros.core.errors import ConfigError, MapError, VlocError
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.map_server.landmark_selection import select_points
-from vloc_ros.nodes.map_server.place_queries import PlaceEncoders, QueryRefused, read_place_encoders, retrieve_places
+from vloc_ros.nodes.map_server.place_queries import (
+    PlaceEncoders,
+    check_query_size,
+    read_place_encoders,
+    retrieve_places,
+)
+from vloc_ros.nodes.map_server.query_turns import QueryTurns
+from vloc_ros.nodes.map_server.refusal import QueryRefused
 from vloc_ros.nodes.rclpy_support.conversion import (
     header,
     keyframe_poses,
@@ -45,13 +53,15 @@ from vloc_ros.nodes.rclpy_support.conversion import (
 )
 from vloc_ros.nodes.rclpy_support.managed import ACTIVE, UNCONFIGURED, ManagedNode
 from vloc_ros.nodes.rclpy_support.parameters import config_of, declare_parameters, log_parameters
-from vloc_ros.nodes.rclpy_support.process import run_node
+from vloc_ros.nodes.rclpy_support.process import ConcurrentGroup, run_node
 from vloc_ros.storage.maps import map_files, read_manifest, read_map
 from vloc_ros.storage.regular_files import open_regular
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,254}")
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _MANIFEST = "manifest.json"
+# for the last query, before the node is destroyed
+_LONGEST_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,11 +88,11 @@ class MapServerNode(ManagedNode):
         super().__init__("vloc_map_server", **options)
         declare_parameters(self, MapServerConfig(), admit=_admit)
         self._served: ServedMap | None = None
-        self._encoders = PlaceEncoders()
+        self._encoders, self._turns = PlaceEncoders(), QueryTurns()
         self.create_service(LoadMap, "~/load_map", self._on_load_map)
         self.create_service(GetMapChunk, "~/get_map_chunk", self._on_get_map_chunk)
         self.create_service(GetLandmarks, "~/get_landmarks", self._on_get_landmarks)
-        self.create_service(QueryPlaces, "~/query_places", self._on_query_places)
+        self.create_service(QueryPlaces, "~/query_places", self._on_query_places, callback_group=ConcurrentGroup())
         if config_of(self, MapServerConfig).autostart:
             self.start_alone()
 
@@ -100,14 +110,25 @@ class MapServerNode(ManagedNode):
         self._encoders = read_place_encoders(config)
 
     def activate(self) -> None:
-        """Announce the map."""
+        """Announce the map, and admit queries."""
         self._announce()
+        self._turns.open()
+
+    def deactivate(self) -> None:
+        """Refuse the queries that wait, and further ones."""
+        self._turns.close()
 
     def cleanup(self) -> None:
         """Release the map, the models and the publishers."""
         self._served, self._encoders = None, PlaceEncoders()
         self._destroy_publishers("_info", "_landmarks", "_keyframes")
         self._destroy_origins()
+
+    def destroy_node(self) -> None:
+        """Destroy the node when the query that is computed is answered, or does not end."""
+        self._turns.close()
+        self._turns.wait_until_idle(_LONGEST_WAIT_S)
+        super().destroy_node()
 
     def _announce(self) -> None:
         now_ns = self.get_clock().now().nanoseconds
@@ -234,17 +255,25 @@ class MapServerNode(ManagedNode):
         return response
 
     def _on_query_places(self, request: QueryPlaces.Request, response: QueryPlaces.Response) -> QueryPlaces.Response:
-        if self._served is None:
-            response.result, response.message = QueryPlaces.Response.NO_MAP, "no map is loaded"
-            return response
-        response.map_hash = self._served.manifest["hash"]
+        """Answer a query, on a thread of its own: other callbacks go on."""
         try:
-            found, response.message = retrieve_places(self._encoders, self._served.landmark_map, request)
+            limits = config_of(self, MapServerConfig).query
+            check_query_size(limits, request)
+            with self._turns.take(most_waiting=limits.max_waiting):
+                self._answer_query(request, response)
         except QueryRefused as refusal:
             response.result, response.message = refusal.code, str(refusal)
-            return response
-        response.retrieved = [retrieved_place(one) for one in found]
         return response
+
+    def _answer_query(self, request: QueryPlaces.Request, response: QueryPlaces.Response) -> None:
+        limit_blas_threads()
+        # those of this query, whatever is loaded meanwhile; cleanup takes the map first
+        encoders, served = self._encoders, self._served
+        if served is None:
+            raise QueryRefused(QueryPlaces.Response.NO_MAP, "no map is loaded")
+        response.map_hash = served.manifest["hash"]
+        found, response.message = retrieve_places(encoders, served.landmark_map, request)
+        response.retrieved = [retrieved_place(one) for one in found]
 
 
 def _admit(changed: set[str], configurations: Sequence[Any]) -> str:

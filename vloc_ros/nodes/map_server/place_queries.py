@@ -24,7 +24,7 @@ import numpy as np
 
 from vloc_msgs.srv import QueryPlaces
 from vloc_ros.bags.point_clouds import point_cloud_of
-from vloc_ros.core.errors import InputError, MapError, ModelError, VlocError
+from vloc_ros.core.errors import InputError, MapError, ModelError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.place_query import (
     FoundPlace,
@@ -40,8 +40,9 @@ from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder, RangeEncod
 from vloc_ros.inference.global_descriptors import KIND, read_global_descriptor
 from vloc_ros.inference.models import read_model
 from vloc_ros.inference.range_descriptors import check_spaces, read_range_descriptor, read_space
-from vloc_ros.node_config import MapServerConfig
-from vloc_ros.nodes.rclpy_support.conversion import image_of
+from vloc_ros.node_config import MapServerConfig, PlaceQueryConfig
+from vloc_ros.nodes.map_server.refusal import QueryRefused
+from vloc_ros.nodes.rclpy_support.conversion import image_of, image_size_of
 
 _REQUEST, _CODES = QueryPlaces.Request, QueryPlaces.Response
 _KINDS = {
@@ -49,18 +50,6 @@ _KINDS = {
     _REQUEST.LIDAR_PLACES: (_REQUEST.LIDAR_PLACES,),
     _REQUEST.KEYFRAMES: (_REQUEST.KEYFRAMES,),
 }
-
-
-class QueryRefused(VlocError):  # noqa: N818 - a result, not a failure
-    """There is no answer to a query.
-
-    Attributes:
-        code: of QueryPlaces.Response.
-    """
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +98,43 @@ def read_place_encoders(config: MapServerConfig) -> PlaceEncoders:
         read_range_descriptor(of_scans) if of_scans else None,
         space,
     )
+
+
+def check_query_size(config: PlaceQueryConfig, request: Any) -> None:
+    """Refuse what is too large, by the size that it states: nothing is decoded, and nothing of the kind waits.
+
+    Raises:
+        QueryRefused: it is, or states no size.
+    """
+    if request.query == _REQUEST.IMAGE:
+        _check_image_size(config, request.image)
+    elif request.query == _REQUEST.COMPRESSED_IMAGE:
+        _check_image_size(config, request.compressed_image)
+    elif request.query == _REQUEST.POINTS:
+        count, most = request.points.width * request.points.height, config.max_points
+        if count > most:
+            raise QueryRefused(
+                _CODES.BAD_POINTS,
+                f"a point cloud has {count} points, expected at most {most} (query.max_points); down-sample it",
+            )
+    elif (count := len(request.descriptor)) > _REQUEST.MAX_DESCRIPTOR:
+        raise QueryRefused(
+            _CODES.BAD_DESCRIPTOR,
+            f"a descriptor has {count} values, expected at most {_REQUEST.MAX_DESCRIPTOR}; send that of one view",
+        )
+
+
+def _check_image_size(config: PlaceQueryConfig, message: Any) -> None:
+    try:
+        width, height = image_size_of(message)
+    except InputError as error:
+        raise QueryRefused(_CODES.BAD_IMAGE, str(error)) from error
+    if width * height > config.max_megapixels * 1e6:
+        raise QueryRefused(
+            _CODES.BAD_IMAGE,
+            f"an image has {width}x{height} pixels, expected at most {config.max_megapixels:g} million "
+            "(query.max_megapixels); reduce it",
+        )
 
 
 def retrieve_places(encoders: PlaceEncoders, landmark_map: LandmarkMap, request: Any) -> tuple[list[FoundPlace], str]:

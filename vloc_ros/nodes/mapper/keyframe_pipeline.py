@@ -24,15 +24,15 @@ import cv2
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.blur import measure_blur
-from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.query import check_image_size
 from vloc_ros.node_config import MapperConfig
 from vloc_ros.nodes.localizer.cameras import Calibration, parse_extrinsics
 from vloc_ros.nodes.localizer.refusal import Refused
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.mapper.odometry_input import OdometryInput
 from vloc_ros.nodes.mapper.session import KeyframeRefusedError, RecordingSession
-from vloc_ros.nodes.rclpy_support.conversion import image_of, stamp_ns_of, status_name
+from vloc_ros.nodes.rclpy_support.conversion import image_of, image_size_of, stamp_ns_of, status_name
 from vloc_ros.storage.atomic import StorageError
 
 _JPEG_QUALITY = 95
@@ -79,8 +79,8 @@ class KeyframePipeline:
         with self._lock:
             if not self._session.judge_pose(stamp_ns, odom_from_camera, camera, frame):
                 return None
+        check_image_size(camera, *image_size_of(message))  # a small file can hold an image that fills the memory
         pixels = image_of(message)
-        _check_size(pixels, camera)
         blur = measure_blur(pixels)
         with self._lock:
             self._session.judge_blur(blur)
@@ -112,12 +112,3 @@ class KeyframePipeline:
         done, encoded = cv2.imencode(suffix, pixels, options)
         assert done
         return encoded.tobytes(), suffix
-
-
-def _check_size(pixels: Array, camera: Camera) -> None:
-    height, width = pixels.shape[:2]
-    if (width, height) != (camera.width, camera.height):
-        raise InputError(
-            f"the image is {width}x{height}, camera_info is for {camera.width}x{camera.height}; are raw and rectified "
-            "topics confused?"
-        )

@@ -38,7 +38,7 @@ from sensor_msgs.msg import Image, NavSatFix, NavSatStatus, PointCloud2, PointFi
 from std_msgs.msg import Header
 
 from vloc_msgs.msg import LocalizationStatus, MapInfo, RetrievedPlace
-from vloc_ros.bags.messages import camera_of, image_of, pose_of, stamp_ns_of
+from vloc_ros.bags.messages import camera_of, image_of, image_size_of, pose_of, stamp_ns_of
 from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.place_query import FoundPlace
@@ -46,7 +46,7 @@ from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.scene import Scene
 
-__all__ = ["camera_of", "image_of", "pose_of", "stamp_ns_of"]
+__all__ = ["camera_of", "image_of", "image_size_of", "pose_of", "stamp_ns_of"]
 
 _NS_PER_S = 1_000_000_000
 # of a height that is not known, metres²

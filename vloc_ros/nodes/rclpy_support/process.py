@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -37,11 +38,15 @@ from vloc_ros.footprint import limit_blas_threads, restart_on_one_heap
 
 
 class WaitingGroup(MutuallyExclusiveCallbackGroup):
-    """Group of callbacks that wait for other callbacks."""
+    """Group of callbacks that wait for other callbacks, one at a time."""
+
+
+class ConcurrentGroup(ReentrantCallbackGroup):
+    """Group of callbacks that take long, each call at once. They bound how many there are themselves."""
 
 
 class NodeExecutor(SingleThreadedExecutor):
-    """Runs callbacks one after the other on the spinning thread; those of a WaitingGroup on threads of their own.
+    """Runs callbacks one after the other on the spinning thread; those of the groups above on threads of their own.
 
     The multi-threaded executor of rclpy 7 returns a callback again and again until a thread has started it. That
     keeps the interpreter busy, at the cost of that thread and of the one that localizes.
@@ -51,7 +56,7 @@ class NodeExecutor(SingleThreadedExecutor):
         """Return the next task for the spinning thread, with its entity and node."""
         while True:
             task, entity, node = super().wait_for_ready_callbacks(*args, **kwargs)
-            if not isinstance(getattr(entity, "callback_group", None), WaitingGroup):
+            if not isinstance(getattr(entity, "callback_group", None), WaitingGroup | ConcurrentGroup):
                 return task, entity, node
             _begin(task)
 
@@ -63,8 +68,10 @@ def _begin(task: Task) -> None:
     def run() -> None:
         begun.set()
         task()
-        if task.done():
-            task.result()
+        # the node may be destroyed meanwhile, and with it the service that the response is of
+        with contextlib.suppress(InvalidHandle):
+            if task.done():
+                task.result()
 
     threading.Thread(target=run, name="waiting", daemon=True).start()
     begun.wait()
