@@ -165,9 +165,11 @@ def _read_conversions_once() -> None:
     """Let all exports of this process share the table of ONNX conversions: half of the time of a small network's."""
     try:
         from torch.onnx._internal.exporter._registration import ONNXRegistry
-    except ImportError:  # not of PyTorch's public interface
+
+        read = ONNXRegistry.from_torchlib
+    except (ImportError, AttributeError):  # not of PyTorch's public interface
         return
-    ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))  # type: ignore[method-assign]
+    ONNXRegistry.from_torchlib = staticmethod(functools.cache(read))  # type: ignore[method-assign]
 
 
 @pytest.hookimpl(wrapper=True)

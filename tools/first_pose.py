@@ -15,19 +15,32 @@
 """A process that localizes one image and says how long that took since it was started; see `benchmarks.engines`.
 
 python tools/first_pose.py MAP IMAGE CAMERA
+python tools/first_pose.py --from-disk MAP IMAGE CAMERA
+
+With --from-disk, what the process reads is put out of memory before it starts, as after a reboot: Python, its
+libraries, this package, the map with its model, and the image. What another process has mapped stays, so that nothing
+else should run from this environment; the line says how much was read.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+_ROOT = Path(__file__).resolve().parent.parent
+
 
 def main() -> None:
     """Localize, and print the seconds of each step."""
+    if sys.argv[1] == "--from-disk":  # this process has loaded nothing but the standard library
+        words = sys.argv[2:]
+        for path in (Path(sys.prefix), Path(sys.base_prefix), _ROOT / "vloc_ros", *map(Path, words)):
+            _evict(path)
+        raise SystemExit(subprocess.run([sys.executable, __file__, *words], check=False).returncode)
     folder, image, camera = map(Path, sys.argv[1:])
     steps = {"python": _age_s()}
     from vloc_ros.assembly import build_localizer
@@ -58,6 +71,15 @@ def _read_mb() -> float:
     """What had to be read from the disk for this process."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes")) / 1e6
+
+
+def _evict(path: Path) -> None:
+    """Have the system read this file, or all files of this folder, from the disk when they are read next."""
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file() and os.access(file, os.R_OK):
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,15 @@ def test_a_camera_on_its_side_is_noted(tmp_path: Path) -> None:
     assert "odometry.txt: the camera is not upright" in doubt
 
 
+def test_poses_that_look_wrong_are_refused_unless_they_are_said_to_be_right(tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((4, 4), np.uint8))
+    (tmp_path / "odometry.txt").write_text("\n".join(f"{z} 0 0 {z} 0 0 0 1" for z in range(3)))  # along an optical axis
+    with pytest.raises(InputError, match=r"odometry\.txt: the camera looks up and moves along its view.*--z-is-up"):
+        read_moving_images(tmp_path, tmp_path / "odometry.txt")
+    assert read_moving_images(tmp_path, tmp_path / "odometry.txt", z_is_up=True).notes == ()
+
+
 def test_true_poses_may_be_of_some_images(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("9.000000.png", "10.000000.png", "11.000000.png")]
     truth = tmp_path / "truth.txt"

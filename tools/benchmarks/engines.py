@@ -99,7 +99,7 @@ def _list_rows(
                 of_model[precision].update(times)
 
         yield f"{one.name}, times", partial(_measure_times, out, one), put
-    yield "time to the first pose", partial(_measure_first_pose, out), lambda found: figures.update(first_pose=found)
+    yield "first pose", partial(_measure_first_pose, out), lambda found: figures.update(first_pose=found)
 
 
 def _typed(out: Path, one: BenchmarkModel, precision: str) -> tuple[Model, dict[str, bytes], dict[str, Any]]:
@@ -204,31 +204,14 @@ def _start_all(
 def _measure_first_pose(out: Path) -> dict[str, Any]:
     """Seconds from the start of a process to the pose of its first image, by XFeat on ONNX Runtime.
 
-    What it reads is in memory (an untimed process read it before), or on the disk, as after a reboot: Python, its
-    libraries, this package, the map with its model, and the image are put out of memory before each start. What
-    another process has mapped stays; each row says what was read.
+    What it reads is in memory: an untimed process read it before.
     """
     words = ("--extractor", str(MODELS[0].make(out)))
     folder = build_once(out, "redkitchen", *words, title="redkitchen-xfeat")
     image = list_images(scene("redkitchen") / "query/images")[0]
-    camera = scene("redkitchen") / "camera_info.yaml"
-    given = [str(folder), str(image), str(camera)]
-    _, *warm = [_start_process(given) for _ in range(1 + STARTS)]
-    cold = []
-    for _ in range(STARTS):
-        for path in (Path(sys.prefix), Path(sys.base_prefix), ROOT / "vloc_ros", out, image, camera):
-            _evict(path)
-        cold.append(_start_process(given))
-    return {"files in memory": warm, "files on the disk": cold}
-
-
-def _evict(path: Path) -> None:
-    """Have the system read this file, or all files of this folder, from the disk when they are read next."""
-    for file in [path] if path.is_file() else path.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    given = [str(folder), str(image), str(scene("redkitchen") / "camera_info.yaml")]
+    _, *runs = [_start_process(given) for _ in range(1 + STARTS)]
+    return {"files in memory": runs}
 
 
 def _start_process(words: Sequence[str]) -> dict[str, float]:

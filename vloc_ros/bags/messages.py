@@ -94,7 +94,7 @@ def image_size_of(message: Any) -> tuple[int, int]:
     if not hasattr(message, "format"):
         return int(message.width), int(message.height)
     with _naming_format(message):
-        return read_image_size(bytes(message.data))
+        return read_image_size(memoryview(message.data))
 
 
 def _check_shared_colours(message: Any) -> None:

@@ -36,7 +36,7 @@ def check_image_size(camera: Camera, width: int, height: int) -> None:
     if (width, height) != (camera.width, camera.height):
         raise InputError(
             f"an image is {width}x{height}, its camera calibration is for {camera.width}x{camera.height}; use the "
-            "calibration of this stream"
+            "calibration of this stream (are raw and rectified topics confused?)"
         )
 
 

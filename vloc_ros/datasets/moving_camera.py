@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.geometry.up_axis import check_up_axis
 from vloc_ros.storage.images import list_images
 from vloc_ros.storage.pose_files import SAME_TIME_NS, ImagePose, list_unpaired_rows, pair_poses
-from vloc_ros.storage.text import naming_file
 
 _MOST_NAMED = 3
 
@@ -44,8 +44,13 @@ class MovingImages:
     notes: tuple[str, ...]
 
 
-def read_moving_images(folder: Path, odometry: Path) -> MovingImages:
+def read_moving_images(folder: Path, odometry: Path, *, z_is_up: bool = False) -> MovingImages:
     """The images of a folder that odometry has a pose of, see `pair_poses`.
+
+    Args:
+        folder: of the images.
+        odometry: file of the poses.
+        z_is_up: the z axis of odometry points up, whatever the poses look like.
 
     Raises:
         InputError: the folder holds no image, the poses do not fit them, or their z axis does not point up.
@@ -54,8 +59,7 @@ def read_moving_images(folder: Path, odometry: Path) -> MovingImages:
     names = [path.name for path in paths]
     paired = pair_poses(names, odometry, within_ns=SAME_TIME_NS)
     poses = tuple(one.pose for one in paired)
-    with naming_file(odometry):
-        doubt = check_up_axis(poses)
+    doubt = "" if z_is_up else _check_up_axis(odometry, poses)
     rows = list_unpaired_rows(odometry, names, paired)
     notes = (
         _describe_left_out(f"images in {folder} have no pose in {odometry}", _names_without(names, paired)),
@@ -78,6 +82,13 @@ def read_true_poses(paths: Sequence[Path], truth: Path) -> tuple[list[Pose | Non
     for one in paired:
         found[order[one.index]] = one.pose
     return found, _describe_left_out(f"images have no pose in {truth}", _names_without(names, paired))
+
+
+def _check_up_axis(odometry: Path, poses: Sequence[Pose]) -> str:
+    try:
+        return check_up_axis(poses)
+    except InputError as error:
+        raise InputError(f"{odometry}: {error}; if it does point up, say so (--z-is-up)") from None
 
 
 def _names_without(names: Sequence[str], paired: Sequence[ImagePose]) -> list[str]:

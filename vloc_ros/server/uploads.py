@@ -62,7 +62,10 @@ def decode_upload(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Array:
     """
     if not data:
         raise InputError("the upload is empty, expected a JPEG or PNG image; choose a photograph")
-    width, height = read_image_size(data)
+    try:
+        width, height = read_image_size(data)
+    except InputError as error:
+        raise InputError(f"the upload: {error}; expected a JPEG or PNG image, choose another photograph") from None
     if width * height > most_pixels:
         raise UploadTooLargeError(
             f"the image has {width}x{height} pixels, expected {most_pixels / 1e6:g} million at most; reduce it"

@@ -135,24 +135,24 @@ def decode_image(data: bytes) -> npt.NDArray[Any]:
     return reduce_to_eight_bits(np.asarray(image))
 
 
-def read_image_size(data: bytes) -> tuple[int, int]:
+def read_image_size(data: bytes | memoryview) -> tuple[int, int]:
     """Width and height that the header of a JPEG or PNG file states, without decoding it.
 
     Raises:
         InputError: it is neither, or has no size where decoders look for it.
     """
-    if data.startswith(_PNG_START):
+    if data[: len(_PNG_START)] == _PNG_START:
         if data[12:16] == b"IHDR" and len(data) >= 24:
             width, height = struct.unpack(">II", data[16:24])
             return int(width), int(height)
-    elif data.startswith(_JPEG_START):
+    elif data[: len(_JPEG_START)] == _JPEG_START:
         return _read_jpeg_size(data)
     else:
         raise InputError(f"is no JPEG or PNG image ({len(data)} bytes); convert it, or leave it out")
     raise InputError(_NO_SIZE.format(len(data)))
 
 
-def _read_jpeg_size(data: bytes) -> tuple[int, int]:
+def _read_jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
     position = 2
     while position + 9 <= len(data) and data[position] == 0xFF:
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")

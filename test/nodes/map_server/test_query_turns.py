@@ -218,3 +218,20 @@ def test_what_is_too_large_is_refused_by_the_size_that_it_states(
     monkeypatch.undo()
     served.encoder.go_on()
     assert computed.wait().result == REPLY.SUCCESS
+
+
+def test_an_error_of_the_map_server_is_a_response(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve()
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vloc_ros.nodes.map_server.node.retrieve_places", fail)
+        found = served.send().wait()
+    assert (found.result, "a bug" in found.message) == (REPLY.FAILED, True)
+    response = served.hold()  # the next one has its turn
+    served.encoder.go_on()
+    assert response.wait().result == REPLY.SUCCESS

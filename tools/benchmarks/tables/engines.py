@@ -67,7 +67,7 @@ def first_pose(figures: Mapping[str, Figures]) -> Table:
     rows = []
     for kind, runs in figures[_SECTION].get("first_pose", {}).items():
         rows.append([kind, *(f"{median(run[step] for run in runs):.2f}" for step in runs[0])])
-    return Table(["", "Python", "libraries", "map and model", "first pose", "CPU time of all", "MB read"], rows)
+    return Table(["", "Python", "libraries", "map and model", "first pose", "CPU time of all"], rows)
 
 
 def _rows(figures: Mapping[str, Figures]) -> Iterator[tuple[str, str, Figures]]:

@@ -15,9 +15,10 @@
 """Whether the z axis of odometry points up, as far as the poses of a camera show it.
 
 Many frames have no such axis: the optical frame of a first image, as visual odometry has it, or one whose y axis points
-up. What is right of every robot is not refused: cameras look down from drones, up at ceilings, pitch on gimbals, and
-climb stairs. Therefore only what no robot does is: to look up and move along the view, or turn about a level axis
-meanwhile, or to turn over backwards.
+up. Cameras look down from drones, up at ceilings, pitch on gimbals, and climb stairs; none of it is refused. What is,
+few do: to look up and move along the view, or turn about a level axis meanwhile, or to turn over backwards, as a camera
+in a lift's roof and one on a gimbal that swings from the ground to the sky. Those who have such a camera leave this
+check out.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ _WITHIN = np.sqrt(0.5)
 _UPRIGHT = 0.5
 # a turning axis is level within 37 degrees
 _LEVEL = 0.6
-# lengths of the mean of a direction that turns: of one that spreads evenly over 23 degrees, and over 190
+# lengths of the mean of a direction that turns: of one that spreads evenly over 40 degrees, and over 190
 _TURNED, _TURNED_OVER = 0.98, 0.6
-_LEAST_MOTION_M = 0.05
+_LEAST_MOTION_M = 0.5  # odometry of a camera that stands still drifts less
 _REMEDY = (
     "expected poses of the optical frame in a frame whose z axis points up; is that frame the optical one of the first "
     "image, or does its y axis point up? Turn the poses, or write them by `vloc bag images`"

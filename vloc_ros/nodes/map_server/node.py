@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,9 +126,10 @@ class MapServerNode(ManagedNode):
         self._destroy_origins()
 
     def destroy_node(self) -> None:
-        """Destroy the node when the query that is computed is answered, or does not end."""
+        """Destroy the node when no query is computed any more, or does not end; a response may be lost."""
         self._turns.close()
-        self._turns.wait_until_idle(_LONGEST_WAIT_S)
+        if not self._turns.wait_until_idle(_LONGEST_WAIT_S):
+            self.get_logger().warn(f"a query did not end within {_LONGEST_WAIT_S:g} s; it gets no response")
         super().destroy_node()
 
     def _announce(self) -> None:
@@ -263,6 +265,10 @@ class MapServerNode(ManagedNode):
                 self._answer_query(request, response)
         except QueryRefused as refusal:
             response.result, response.message = refusal.code, str(refusal)
+        except Exception as error:  # of a thread that nobody joins: without a response the client would wait for ever
+            self.get_logger().error(f"query_places failed\n{traceback.format_exc()}")
+            response.result = QueryPlaces.Response.FAILED
+            response.message = f"the map server failed ({error}); its log has the traceback, please report it"
         return response
 
     def _answer_query(self, request: QueryPlaces.Request, response: QueryPlaces.Response) -> None:

@@ -78,7 +78,7 @@ class QueryTurns:
             if ahead > most_waiting:
                 raise QueryRefused(
                     _CODES.BUSY,
-                    f"one query is computed and {ahead - 1} wait, expected at most {most_waiting} (query.max_waiting); "
+                    f"one query is computed and {ahead - 1} wait, as many as may (query.max_waiting {most_waiting}); "
                     "wait for responses before you send more",
                 )
             ticket = object()

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import sys
 import threading
@@ -28,6 +27,7 @@ import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.task import Future, Task
 from rclpy.utilities import remove_ros_args
@@ -68,10 +68,11 @@ def _begin(task: Task) -> None:
     def run() -> None:
         begun.set()
         task()
-        # the node may be destroyed meanwhile, and with it the service that the response is of
-        with contextlib.suppress(InvalidHandle):
+        try:
             if task.done():
                 task.result()
+        except InvalidHandle as error:  # the node may be destroyed meanwhile, and with it the service
+            get_logger("vloc_ros").info(f"a response was lost: {error}")
 
     threading.Thread(target=run, name="waiting", daemon=True).start()
     begun.wait()
