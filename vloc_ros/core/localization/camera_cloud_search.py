@@ -14,10 +14,9 @@
 
 """Poses of a camera in a map of LiDAR places, by the cloud of its own last images (see `core.clouds.motion_stereo`).
 
-Which way is down is known from odometry, so that position and heading are left. All of them on a lattice around the
-places are compared at once, in a grid of the places' points, as correlative scan matching does (Olson, ICRA 2009). The
-best are refined to the surfaces by iterated closest points, point to plane, where each point counts by its uncertainty
-along its ray. What is found are hypotheses: no table has been fitted that would accept one, and none has a covariance.
+All poses on a lattice around the places are compared at once, see `camera_cloud_lattice`. The best are refined to the
+surfaces, see `camera_cloud_alignment`. What is found are hypotheses: no table has been fitted that would accept one,
+and none has a covariance.
 """
 
 from __future__ import annotations
@@ -27,31 +26,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vloc_ros.core.clouds.alignment import CloudRegistration, PreparedCloud, SurfaceMatches
+from vloc_ros.core.clouds.alignment import CloudRegistration, PreparedCloud
 from vloc_ros.core.clouds.motion_stereo import CameraCloud
 from vloc_ros.core.clouds.place_clouds import POINTS_CM, decode_points
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.camera_cloud_alignment import LEAST_POINTS, CameraAlignment
+from vloc_ros.core.localization.camera_cloud_lattice import compare_on_lattice, make_lattice
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.occupancy_grid import OccupancyGrid
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 
-_YAWS, _STEP_VOXELS, _REACH_UP_VOXELS = 36, 2.0, 4.0
-_LEAST_POINTS, _COMPARED, _ALIGNED, _FINELY_ALIGNED = 200, 300, 1500, 6000
-# points that are less certain are compared only where too few are certain
-_CERTAIN_VOXELS = 1.5
-# hypotheses that are refined; poses of the lattice that are nearer to a better one are of the same hypothesis
-_REFINED, _SAME_VOXELS, _SAME_YAW_RAD = 30, 3.0, 0.2
-# refined poses that differ by more compete
+_ALIGNED, _FINELY_ALIGNED = 1500, 6000
 _COMPETING_VOXELS, _COMPETING_RAD = 10.0, 0.3
-_REACHES_VOXELS, _ITERATIONS, _CONVERGED = (4.0, 3.0, 1.5), 6, 1e-3
-# the best of them are refined further, with more points
+_REACHES_VOXELS, _ITERATIONS = (4.0, 3.0, 1.5), 6
+# starts that lead to one optimum are refined once: the others are of other places, which compete with it
+_SAME_VOXELS, _SAME_RAD = 2.0, 0.05
 _FINALISTS, _FINE_REACHES_VOXELS, _FINE_ITERATIONS = 8, (2.0, 1.0), 20
-# of the map's surfaces, and where the robust loss begins to bend, in standard deviations
-_SURFACE_VOXELS, _BEND = 0.3, 1.5
-# of the lattice; and poses of it among which the hypotheses are chosen
-_MOST_POSITIONS, _CONSIDERED = 300_000, 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,14 +51,18 @@ class CameraHypothesis:
     """A pose that the camera may have.
 
     Attributes:
+        scene: number of the scene.
         frame_id: of the scene.
-        map_from_camera: the pose of the optical frame.
+        scene_from_camera: the pose of the optical frame, from the scene's origin.
+        map_from_camera: the same in the map's frame.
         support: share of the cloud's points that lie on surfaces of the map, 0 to 1.
         margin: by how much that is more than the best other pose has, `CLEAR_MARGIN` at most and where there is none.
         points: of the cloud.
     """
 
+    scene: int
     frame_id: str
+    scene_from_camera: Pose
     map_from_camera: Pose
     support: float
     margin: float
@@ -85,6 +81,7 @@ class CameraCloudSearch:
             voxel_m: size of the voxels that it down-samples to.
         """
         self._map, self._registration, self._voxel_m = landmark_map, registration, voxel_m
+        self._alignment = CameraAlignment(registration, voxel_m)
         self._places = landmark_map.places[LIDAR]
         self._scenes: dict[int, tuple[PreparedCloud, OccupancyGrid]] = {}
 
@@ -99,9 +96,9 @@ class CameraCloudSearch:
         Raises:
             InputError: the cloud has too few points, or the lattice would be too large.
         """
-        if len(cloud) < _LEAST_POINTS:
+        if len(cloud) < LEAST_POINTS:
             raise InputError(
-                f"the images show {len(cloud)} points, at least {_LEAST_POINTS} are needed; the camera has to move, "
+                f"the images show {len(cloud)} points, at least {LEAST_POINTS} are needed; the camera has to move, "
                 "and to look where there is texture"
             )
         found = [
@@ -115,24 +112,37 @@ class CameraCloudSearch:
         self, number: int, cloud: CameraCloud, odom_from_camera: Array, reach_m: float
     ) -> list[CameraHypothesis]:
         (target, grid), scene = self._prepare(number), self._map.scenes[number]
-        positions = self._lattice(number, reach_m)
-        rng = np.random.default_rng(0)
-        order = rng.permutation(len(cloud))
+        centres = self._places.translations[self._places.scenes == number]
+        lattice = make_lattice(centres, reach_m=reach_m, cell_m=self._voxel_m)
+        order = np.random.default_rng(0).permutation(len(cloud))
         sample, larger = cloud.select(order[:_ALIGNED]), cloud.select(order[:_FINELY_ALIGNED])
-        starts = self._compare(grid, self._choose_certain(cloud, rng), odom_from_camera, positions)
+        starts = compare_on_lattice(grid, cloud, odom_from_camera, lattice, np.random.default_rng(1))
         coarse = self._align_all(sample, target, starts, _REACHES_VOXELS, _ITERATIONS)
-        poses = [pose for pose, _ in coarse[:_FINALISTS]]
+        poses = self._keep_different(coarse)[:_FINALISTS]
+        fine = self._align_all(larger, target, poses, _FINE_REACHES_VOXELS, _FINE_ITERATIONS)
         return [
-            CameraHypothesis(scene.frame_id, scene.map_from(pose), support, 0.0, len(cloud))
-            for pose, support in self._align_all(larger, target, poses, _FINE_REACHES_VOXELS, _FINE_ITERATIONS)
+            CameraHypothesis(number, scene.frame_id, pose, scene.map_from(pose), support, 0.0, len(cloud))
+            for pose, support in fine
         ]
 
     def _align_all(
         self, cloud: CameraCloud, target: PreparedCloud, starts: Sequence[Pose], reaches: Sequence[float], most: int
     ) -> list[tuple[Pose, float]]:
-        """What becomes of each start that is near surfaces, see `_align`, by support."""
-        aligned = [self._align(cloud, target, start, reaches, most) for start in starts]
-        return sorted((one for one in aligned if one is not None), key=lambda one: -one[1])
+        """What becomes of each start that is near surfaces, and its support, best first."""
+        aligned = [self._alignment.align(cloud, target, start, reaches=reaches, most=most) for start in starts]
+        found = [(pose, agreement.support) for pose, agreement in filter(None, aligned)]
+        return sorted(found, key=lambda one: -one[1])
+
+    def _keep_different(self, found: Sequence[tuple[Pose, float]]) -> list[Pose]:
+        kept = list[Pose]()
+        for pose, _ in found:
+            if not any(self._is_near(pose, other, _SAME_VOXELS, _SAME_RAD) for other in kept):
+                kept.append(pose)
+        return kept
+
+    def _is_near(self, one: Pose, other: Pose, voxels: float, turn_rad: float) -> bool:
+        distance_m, turned_rad = one.distance_to(other)
+        return bool(distance_m <= voxels * self._voxel_m and turned_rad <= turn_rad)
 
     def _prepare(self, number: int) -> tuple[PreparedCloud, OccupancyGrid]:
         """The points of all places of a scene, with normals, and the grid of them."""
@@ -144,92 +154,6 @@ class CameraCloudSearch:
             self._scenes[number] = self._registration.prepare(points), grid
         return self._scenes[number]
 
-    def _lattice(self, number: int, reach_m: float) -> Array:
-        """(P, 3) positions around the places of a scene, each once.
-
-        Raises:
-            InputError: they are too many.
-        """
-        step_m = _STEP_VOXELS * self._voxel_m
-        across, up = (int(np.ceil(reach / step_m)) for reach in (reach_m, _REACH_UP_VOXELS * self._voxel_m))
-        self._check_count((2 * across + 1) ** 2, reach_m)
-        offsets = np.mgrid[-across : across + 1, -across : across + 1, -up : up + 1].reshape(3, -1).T
-        offsets = offsets[np.hypot(offsets[:, 0], offsets[:, 1]) <= max(reach_m / step_m, 1.0)]
-        centres = np.round(self._places.translations[self._places.scenes == number] / step_m).astype(np.int64)
-        around = (np.unique(centres, axis=0)[:, None] + offsets).reshape(-1, 3)
-        positions = np.unique(around, axis=0)
-        self._check_count(len(positions), reach_m)
-        return np.asarray(positions * step_m)
-
-    def _check_count(self, positions: int, reach_m: float) -> None:
-        if positions > _MOST_POSITIONS:
-            raise InputError(
-                f"{positions} positions lie within {reach_m:g} m of the places of the map {self._map.name}, expected "
-                f"{_MOST_POSITIONS} at most; reduce the reach, or cut the map"
-            )
-
-    def _choose_certain(self, cloud: CameraCloud, rng: np.random.Generator) -> Array:
-        """(N, 3) points to compare, those that are certain to a voxel or two where there are enough."""
-        certain = np.flatnonzero(cloud.stds_m < _CERTAIN_VOXELS * self._voxel_m)
-        if len(certain) < _LEAST_POINTS:
-            certain = np.argsort(cloud.stds_m)[:_LEAST_POINTS]
-        return np.asarray(cloud.points[rng.choice(certain, min(_COMPARED, len(certain)), replace=False)])
-
-    def _compare(self, grid: OccupancyGrid, points: Array, odom_from_camera: Array, positions: Array) -> list[Pose]:
-        """The poses of the lattice at which most points lie on surfaces, of different hypotheses."""
-        turns = [_turn(yaw) @ odom_from_camera for yaw in np.arange(_YAWS) * 2 * np.pi / _YAWS]
-        scores = np.stack([grid.score(points @ turn.T, positions) for turn in turns])
-        best = np.argsort(-scores, axis=None, kind="stable")[:_CONSIDERED]
-        yaws, rows = np.unravel_index(best, scores.shape)
-        chosen = list[tuple[int, Array]]()
-        while len(yaws) and len(chosen) < _REFINED:
-            yaw, position = int(yaws[0]), positions[rows[0]]
-            chosen.append((yaw, position))
-            turn = np.abs((yaws - yaw + _YAWS // 2) % _YAWS - _YAWS // 2) * 2 * np.pi / _YAWS
-            apart = np.linalg.norm(positions[rows] - position, axis=1) > _SAME_VOXELS * self._voxel_m
-            kept = apart | (turn > _SAME_YAW_RAD)
-            yaws, rows = yaws[kept], rows[kept]
-        return [Pose(turns[yaw], position) for yaw, position in chosen]
-
-    def _align(
-        self, cloud: CameraCloud, target: PreparedCloud, start: Pose, reaches: Sequence[float], most: int
-    ) -> tuple[Pose, float] | None:
-        """The pose at the next optimum and its support; None where nothing is near."""
-        pose = start
-        for reach in reaches:
-            for _ in range(most):
-                matches = self._registration.match(cloud, target, pose)
-                near = matches.distances < reach * self._voxel_m
-                if near.sum() < _LEAST_POINTS / 4:
-                    return None
-                information, gradient = self._linearize(cloud, matches, pose, near)
-                step = -np.linalg.solve(information + 1e-6 * np.eye(6), gradient)
-                turned = Pose.from_rotation_vector(step[3:], np.zeros(3)).rotation @ pose.rotation
-                pose = Pose(turned, pose.translation + step[:3])
-                if np.linalg.norm(step) < _CONVERGED:
-                    break
-        matches = self._registration.match(cloud, target, pose)
-        stds = self._stds(cloud, matches, pose)
-        reach_m = 3 * _SURFACE_VOXELS * self._voxel_m + 2 * cloud.stds_m
-        on_surface = (np.abs(matches.residuals) < 2 * stds) & (matches.distances < reach_m)
-        return pose, float(on_surface.mean())
-
-    def _stds(self, cloud: CameraCloud, matches: SurfaceMatches, pose: Pose) -> Array:
-        """(N,) standard deviation of each residual along the normal of its surface."""
-        across = np.einsum("ij,ij->i", cloud.rays @ pose.rotation.T, matches.normals)
-        return np.asarray(np.hypot(_SURFACE_VOXELS * self._voxel_m, across * cloud.stds_m))
-
-    def _linearize(self, cloud: CameraCloud, matches: SurfaceMatches, pose: Pose, used: Array) -> tuple[Array, Array]:
-        """(6, 6) information and (6,) gradient of some residuals under the loss of Geman and McClure."""
-        stds, residuals, normals = (
-            self._stds(cloud, matches, pose)[used],
-            matches.residuals[used],
-            matches.normals[used],
-        )
-        weights = 1.0 / (stds * (1.0 + (residuals / (_BEND * stds)) ** 2)) ** 2
-        jacobian = np.column_stack([normals, np.cross(matches.points[used] - pose.translation, normals)])
-        return jacobian.T @ (jacobian * weights[:, None]), jacobian.T @ (weights * residuals)
-
     def _weigh(self, found: Sequence[CameraHypothesis]) -> list[CameraHypothesis]:
         weighed = []
         for one in found:
@@ -238,10 +162,5 @@ class CameraCloudSearch:
         return weighed
 
     def _competes(self, one: CameraHypothesis, other: CameraHypothesis) -> bool:
-        distance_m, turn_rad = one.map_from_camera.distance_to(other.map_from_camera)
-        apart = distance_m > _COMPETING_VOXELS * self._voxel_m or turn_rad > _COMPETING_RAD
-        return one.frame_id != other.frame_id or apart
-
-
-def _turn(yaw: float) -> Array:
-    return Pose.from_rotation_vector([0.0, 0.0, yaw], np.zeros(3)).rotation
+        near = self._is_near(one.map_from_camera, other.map_from_camera, _COMPETING_VOXELS, _COMPETING_RAD)
+        return one.frame_id != other.frame_id or not near
