@@ -33,6 +33,7 @@ from vloc_ros.cli.main import main
         (("--every", "3"), "none of 2 images"),
         (("--reach", "0"), "0 m"),
         (("--reach", "inf"), "--reach inf"),
+        (("--scale-std", "nan"), "--scale-std nan"),
     ],
 )
 def test_bad_input_is_named(

@@ -15,8 +15,7 @@
 """Poses of a camera in a map of LiDAR places, by the cloud of its own last images (see `core.clouds.motion_stereo`).
 
 All poses on a lattice around the places are compared at once, see `camera_cloud_lattice`. The best are refined to the
-surfaces, see `camera_cloud_alignment`. What is found are hypotheses: no table has been fitted that would accept one,
-and none has a covariance.
+surfaces, see `camera_cloud_alignment`. The one decision accepts the best or refuses it, see `acceptance`.
 """
 
 from __future__ import annotations
@@ -32,10 +31,15 @@ from vloc_ros.core.clouds.place_clouds import POINTS_CM, decode_points
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_alignment import LEAST_POINTS, CameraAlignment
+from vloc_ros.core.localization.camera_cloud_covariance import estimate_camera_covariance
+from vloc_ros.core.localization.camera_cloud_decision import CameraDecision, CameraHypothesis
+from vloc_ros.core.localization.camera_cloud_evidence import measure_camera_evidence, measure_closeness
 from vloc_ros.core.localization.camera_cloud_lattice import compare_on_lattice, make_lattice
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.occupancy_grid import OccupancyGrid
+from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.places import Places
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 
 _ALIGNED, _FINELY_ALIGNED = 1500, 6000
@@ -43,50 +47,62 @@ _COMPETING_VOXELS, _COMPETING_RAD = 10.0, 0.3
 _REACHES_VOXELS, _ITERATIONS = (4.0, 3.0, 1.5), 6
 # starts that lead to one optimum are refined once: the others are of other places, which compete with it
 _SAME_VOXELS, _SAME_RAD = 2.0, 0.05
+_AROUND_M, _AROUND_RAD = 0.3, np.radians(10.0)
+# at a score of `check_pose` that is less, the cloud fits better elsewhere; chosen in simulated worlds
+MISFIT = -0.02
 _FINALISTS, _FINE_REACHES_VOXELS, _FINE_ITERATIONS = 8, (2.0, 1.0), 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CameraHypothesis:
-    """A pose that the camera may have.
+class _Scene:
+    """The places of a scene, all of their points with normals, and the grid of them."""
 
-    Attributes:
-        scene: number of the scene.
-        frame_id: of the scene.
-        scene_from_camera: the pose of the optical frame, from the scene's origin.
-        map_from_camera: the same in the map's frame.
-        support: share of the cloud's points that lie on surfaces of the map, 0 to 1.
-        margin: by how much that is more than the best other pose has, `CLEAR_MARGIN` at most and where there is none.
-        points: of the cloud.
-    """
-
-    scene: int
-    frame_id: str
-    scene_from_camera: Pose
-    map_from_camera: Pose
-    support: float
-    margin: float
-    points: int
+    places: Places
+    target: PreparedCloud
+    grid: OccupancyGrid
 
 
 class CameraCloudSearch:
     """Compares clouds of a camera with the LiDAR places of one map. What is derived from the map is kept."""
 
-    def __init__(self, landmark_map: LandmarkMap, registration: CloudRegistration, *, voxel_m: float) -> None:
+    def __init__(
+        self,
+        landmark_map: LandmarkMap,
+        registration: CloudRegistration,
+        *,
+        voxel_m: float,
+        decision: CameraDecision,
+        scale_std: float,
+    ) -> None:
         """A search in a map with LiDAR places, see `assembly.build_camera_cloud_search`.
 
         Args:
             landmark_map: the map.
             registration: finds the nearest surfaces.
             voxel_m: size of the voxels that it down-samples to.
+            decision: accepts a hypothesis, or refuses all.
+            scale_std: standard deviation of the relative error of odometry's distances.
         """
         self._map, self._registration, self._voxel_m = landmark_map, registration, voxel_m
-        self._alignment = CameraAlignment(registration, voxel_m)
-        self._places = landmark_map.places[LIDAR]
-        self._scenes: dict[int, tuple[PreparedCloud, OccupancyGrid]] = {}
+        self._alignment, self._scale_std = CameraAlignment(registration, voxel_m), scale_std
+        self._decision = decision
+        self._scenes: dict[int, _Scene] = {}
+
+    def localize(
+        self, cloud: CameraCloud, odom_from_camera: Array, *, reach_m: float
+    ) -> tuple[LocalizationResult, list[CameraHypothesis]]:
+        """The pose of the optical frame or why there is none, and all hypotheses, best first; arguments as of `find`.
+
+        Raises:
+            InputError: the lattice would be too large.
+        """
+        if len(cloud) < LEAST_POINTS:
+            return LocalizationResult.refused(Status.NO_FEATURES, _describe_few(cloud)), []
+        found = self._decision.rank(self.find(cloud, odom_from_camera, reach_m=reach_m))
+        return self._decision.decide(found, self._map), found
 
     def find(self, cloud: CameraCloud, odom_from_camera: Array, *, reach_m: float) -> list[CameraHypothesis]:
-        """The refined hypotheses, best first, with the margin of each.
+        """The refined hypotheses, with the margin of each.
 
         Args:
             cloud: in the optical frame.
@@ -97,45 +113,66 @@ class CameraCloudSearch:
             InputError: the cloud has too few points, or the lattice would be too large.
         """
         if len(cloud) < LEAST_POINTS:
-            raise InputError(
-                f"the images show {len(cloud)} points, at least {LEAST_POINTS} are needed; the camera has to move, "
-                "and to look where there is texture"
-            )
+            raise InputError(_describe_few(cloud))
         found = [
-            one
-            for scene in np.unique(self._places.scenes)
-            for one in self._find_in_scene(int(scene), cloud, odom_from_camera, reach_m)
+            (int(scene), pose)
+            for scene in np.unique(self._map.places[LIDAR].scenes)
+            for pose in self._find_in_scene(int(scene), cloud, odom_from_camera, reach_m)
         ]
-        return self._weigh(sorted(found, key=lambda one: -one.support))
+        return self.measure(cloud, found)
 
-    def _find_in_scene(
-        self, number: int, cloud: CameraCloud, odom_from_camera: Array, reach_m: float
-    ) -> list[CameraHypothesis]:
-        (target, grid), scene = self._prepare(number), self._map.scenes[number]
-        centres = self._places.translations[self._places.scenes == number]
-        lattice = make_lattice(centres, reach_m=reach_m, cell_m=self._voxel_m)
-        order = np.random.default_rng(0).permutation(len(cloud))
-        sample, larger = cloud.select(order[:_ALIGNED]), cloud.select(order[:_FINELY_ALIGNED])
-        starts = compare_on_lattice(grid, cloud, odom_from_camera, lattice, np.random.default_rng(1))
-        coarse = self._align_all(sample, target, starts, _REACHES_VOXELS, _ITERATIONS)
-        poses = self._keep_different(coarse)[:_FINALISTS]
-        fine = self._align_all(larger, target, poses, _FINE_REACHES_VOXELS, _FINE_ITERATIONS)
-        return [
-            CameraHypothesis(number, scene.frame_id, pose, scene.map_from(pose), support, 0.0, len(cloud))
-            for pose, support in fine
+    def measure(self, cloud: CameraCloud, found: Sequence[tuple[int, Pose]]) -> list[CameraHypothesis]:
+        """Hypotheses of some poses, each the number of a scene and scene_from_camera, with the margin of each.
+
+        Poses of one optimum give one hypothesis, the first.
+        """
+        (_, larger), different = _samples(cloud), list[tuple[int, Pose]]()
+        for scene, pose in found:
+            if not any(scene == of and self._is_near(pose, one, _SAME_VOXELS, _SAME_RAD) for of, one in different):
+                different.append((scene, pose))
+        return self._weigh([self._measure(larger, scene, pose) for scene, pose in different])
+
+    def check_pose(self, cloud: CameraCloud, scene: int, map_from_camera: Pose) -> float:
+        """By how much the cloud lies closer to the map's surfaces at a pose than at the poses around it.
+
+        Those are 10 degrees and 0.3 m away, about and along each axis of the camera. At a pose that is off by as much,
+        one of them is near the right one: the score is less than `MISFIT` then, where the surfaces hold the pose.
+
+        Returns:
+            the difference of the closeness, -1 to 1, to that of the best pose around it.
+        """
+        _, larger = _samples(cloud)
+        target, pose = self._prepare(scene).target, self._map.scenes[scene].scene_from(map_from_camera)
+        closeness = [
+            measure_closeness(larger, self._alignment.compare(larger, target, one), voxel_m=self._voxel_m)
+            for one in (pose, *_poses_around(pose))
         ]
+        return closeness[0] - max(closeness[1:])
+
+    def points_of(self, scene: int) -> Array:
+        """(N, 3) points of a scene, down-sampled, from the scene's origin."""
+        return self._prepare(scene).target.points
+
+    def _find_in_scene(self, number: int, cloud: CameraCloud, odom_from_camera: Array, reach_m: float) -> list[Pose]:
+        scene = self._prepare(number)
+        lattice = make_lattice(scene.places.translations, reach_m=reach_m, cell_m=self._voxel_m)
+        sample, larger = _samples(cloud)
+        starts = compare_on_lattice(scene.grid, cloud, odom_from_camera, lattice, np.random.default_rng(1))
+        coarse = self._align_all(sample, scene.target, starts, _REACHES_VOXELS, _ITERATIONS)
+        poses = self._keep_different(coarse)[:_FINALISTS]
+        return self._align_all(larger, scene.target, poses, _FINE_REACHES_VOXELS, _FINE_ITERATIONS)
 
     def _align_all(
         self, cloud: CameraCloud, target: PreparedCloud, starts: Sequence[Pose], reaches: Sequence[float], most: int
-    ) -> list[tuple[Pose, float]]:
-        """What becomes of each start that is near surfaces, and its support, best first."""
+    ) -> list[Pose]:
+        """What becomes of each start that is near surfaces; first those that most points support."""
         aligned = [self._alignment.align(cloud, target, start, reaches=reaches, most=most) for start in starts]
-        found = [(pose, agreement.support) for pose, agreement in filter(None, aligned)]
-        return sorted(found, key=lambda one: -one[1])
+        found = sorted(filter(None, aligned), key=lambda one: -one[1].support)
+        return [pose for pose, _ in found]
 
-    def _keep_different(self, found: Sequence[tuple[Pose, float]]) -> list[Pose]:
+    def _keep_different(self, found: Sequence[Pose]) -> list[Pose]:
         kept = list[Pose]()
-        for pose, _ in found:
+        for pose in found:
             if not any(self._is_near(pose, other, _SAME_VOXELS, _SAME_RAD) for other in kept):
                 kept.append(pose)
         return kept
@@ -144,23 +181,52 @@ class CameraCloudSearch:
         distance_m, turned_rad = one.distance_to(other)
         return bool(distance_m <= voxels * self._voxel_m and turned_rad <= turn_rad)
 
-    def _prepare(self, number: int) -> tuple[PreparedCloud, OccupancyGrid]:
-        """The points of all places of a scene, with normals, and the grid of them."""
+    def _prepare(self, number: int) -> _Scene:
         if number not in self._scenes:
-            rows = np.flatnonzero(self._places.scenes == number)
-            payload = self._places.payloads[POINTS_CM]
-            points = np.concatenate([self._places.pose(int(k)).apply(decode_points(payload.of(int(k)))) for k in rows])
+            places = self._map.places[LIDAR].in_scene(number)
+            payload = places.payloads[POINTS_CM]
+            points = np.concatenate([places.pose(k).apply(decode_points(payload.of(k))) for k in range(len(places))])
             grid = OccupancyGrid.of_points(points, cell_m=self._voxel_m)
-            self._scenes[number] = self._registration.prepare(points), grid
+            self._scenes[number] = _Scene(places, self._registration.prepare(points), grid)
         return self._scenes[number]
+
+    def _measure(self, cloud: CameraCloud, number: int, pose: Pose) -> CameraHypothesis:
+        """A hypothesis without the margin."""
+        scene, of_map = self._prepare(number), self._map.scenes[number]
+        agreement = self._alignment.compare(cloud, scene.target, pose)
+        covariance, halves_m = estimate_camera_covariance(cloud, pose, agreement, scale_std=self._scale_std)
+        evidence = measure_camera_evidence(
+            cloud, pose, agreement, scene.grid, scene.places, covariance=covariance, halves_m=halves_m
+        )
+        return CameraHypothesis(number, of_map.frame_id, pose, of_map.map_from(pose), evidence, covariance, len(cloud))
 
     def _weigh(self, found: Sequence[CameraHypothesis]) -> list[CameraHypothesis]:
         weighed = []
         for one in found:
-            others = [other.support for other in found if self._competes(one, other)]
-            weighed.append(replace(one, margin=min([CLEAR_MARGIN, *(one.support - support for support in others)])))
+            others = [other.evidence.strength for other in found if self._competes(one, other)]
+            margin = min([CLEAR_MARGIN, *(one.evidence.strength - strength for strength in others)])
+            weighed.append(replace(one, evidence=replace(one.evidence, margin=margin)))
         return weighed
 
     def _competes(self, one: CameraHypothesis, other: CameraHypothesis) -> bool:
-        near = self._is_near(one.map_from_camera, other.map_from_camera, _COMPETING_VOXELS, _COMPETING_RAD)
-        return one.frame_id != other.frame_id or not near
+        near = self._is_near(one.scene_from_camera, other.scene_from_camera, _COMPETING_VOXELS, _COMPETING_RAD)
+        return one.scene != other.scene or not near
+
+
+def _describe_few(cloud: CameraCloud) -> str:
+    return (
+        f"the images show {len(cloud)} points, at least {LEAST_POINTS} are needed; the camera has to move, and to look "
+        "where there is texture"
+    )
+
+
+def _poses_around(pose: Pose) -> list[Pose]:
+    steps = [sign * axis for axis in np.eye(3) for sign in (1.0, -1.0)]
+    turned = [pose @ Pose.from_rotation_vector(_AROUND_RAD * step, np.zeros(3)) for step in steps]
+    return turned + [pose @ Pose(np.eye(3), _AROUND_M * step) for step in steps]
+
+
+def _samples(cloud: CameraCloud) -> tuple[CameraCloud, CameraCloud]:
+    """A few of the points, which are aligned first, and more of them."""
+    order = np.random.default_rng(0).permutation(len(cloud))
+    return cloud.select(order[:_ALIGNED]), cloud.select(order[:_FINELY_ALIGNED])
