@@ -69,10 +69,10 @@ def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
     return figures
 
 
-def select_accepted(model: AcceptanceModel, recorded: RecordedSplit) -> tuple[Array, Array]:
-    """(N, 6) errors and (N, 6, 6) covariances of the right hypotheses that are accepted, positions in voxels."""
+def select_right(model: AcceptanceModel, recorded: RecordedSplit, *, least_score: float) -> tuple[Array, Array]:
+    """(N, 6) errors and (N, 6, 6) covariances of the right hypotheses of some score, positions in voxels."""
     table = recorded.table
-    accepted = score_rows(model, table.evidence[table.label == 1]) >= model.thresholds[0]
+    accepted = score_rows(model, table.evidence[table.label == 1]) >= least_score
     units = np.column_stack([np.repeat(recorded.voxels_m[accepted, None], 3, axis=1), np.ones((accepted.sum(), 3))])
     return recorded.errors[accepted] / units, recorded.covariances[accepted] / (units[:, :, None] * units[:, None])
 
@@ -83,7 +83,9 @@ def _run(args: argparse.Namespace) -> None:
     chosen = choose_thresholds(fitted, recorded["choose"].table)
     model = refuse_known_wrong(chosen, recorded["fit"].table, recorded["choose"].table)
     model = replace(model, thresholds=np.maximum(model.thresholds, 0.0))
-    errors, covariances = zip(*(select_accepted(model, recorded[name]) for name in ("fit", "choose")), strict=True)
+    # accepted ones are too few: all that are more likely right than wrong
+    likely = [select_right(model, recorded[name], least_score=0.0) for name in ("fit", "choose")]
+    errors, covariances = zip(*likely, strict=True)
     calibration = fit_calibration(np.concatenate(errors), np.concatenate(covariances))
     out = args.out or FOLDER / f"{CAMERA_KIND}.json"
     mapping = model.to_mapping() | {
@@ -96,7 +98,10 @@ def _run(args: argparse.Namespace) -> None:
     write_bytes_atomically(out, (json.dumps(mapping, indent=1) + "\n").encode())
     figures = {
         name: summarize(model, of_split.table)
-        | {"covariance": measure_consistency(calibration, *select_accepted(model, of_split))}
+        | {
+            title: measure_consistency(calibration, *select_right(model, of_split, least_score=float(least)))
+            for title, least in (("covariance of accepted", model.thresholds[0]), ("covariance of likely", 0.0))
+        }
         for name, of_split in recorded.items()
     }
     print(json.dumps(figures, indent=1))

@@ -23,7 +23,7 @@ pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[l
 
 from training.acceptance.camera_recording import RecordedSplit, label_pose
 from training.acceptance.camera_worlds import SPLITS
-from training.acceptance.cameras import select_accepted
+from training.acceptance.cameras import select_right
 from training.acceptance.evidence_table import OWN, EvidenceTable, RecordedQuery
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Pose
@@ -57,7 +57,7 @@ def test_errors_are_calibrated_in_voxels_and_published_in_metres() -> None:
     recorded = RecordedSplit(
         EvidenceTable.of_queries([query], CAMERA_KIND), np.full((1, 6), 0.4), np.eye(6)[None], np.array([0.4])
     )
-    errors, covariances = select_accepted(model, recorded)
+    errors, covariances = select_right(model, recorded, least_score=0.0)
     np.testing.assert_allclose(errors, [[1.0, 1.0, 1.0, 0.4, 0.4, 0.4]])
     np.testing.assert_allclose(np.diag(covariances[0]), [6.25, 6.25, 6.25, 1.0, 1.0, 1.0])
     floor = to_metres(CovarianceCalibration(floor=np.ones(6)), voxel_m=0.4).floor
