@@ -44,6 +44,7 @@ from typing import Any
 import fill_figures
 from benchmarks import (
     acceptance,
+    camera_in_lidar,
     compression,
     cross_modal,
     cross_view,
@@ -110,6 +111,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "place_training": place_training.place_training,
     "cross_view": cross_view.cross_view,
     "lidar": lidar.lidar,
+    "camera_in_lidar": camera_in_lidar.camera_in_lidar,
     "cross_modal": cross_modal.cross_modal,
     "engines": engines.engines,
     "last_pass_xfeat": partial(last_pass.last_pass, extractor="xfeat"),

@@ -30,7 +30,8 @@ from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.matching_network import MatchingNetwork, check_extractor
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.localization.acceptance import CLOUD_KIND, TILE_KIND, AcceptanceModel
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, CLOUD_KIND, TILE_KIND, AcceptanceModel
+from vloc_ros.core.localization.camera_cloud_decision import CameraDecision, to_metres
 from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch
 from vloc_ros.core.localization.candidates import ITERATIVE, KEYPOINTS, CandidateGenerator, PriorCandidates
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
@@ -223,10 +224,25 @@ def build_scan_search(
     )
 
 
-def build_camera_cloud_search(landmark_map: LandmarkMap, *, threads: int = 1) -> tuple[CameraCloudSearch, MotionStereo]:
+def build_camera_cloud_search(
+    config: LocalizerConfig,
+    landmark_map: LandmarkMap,
+    *,
+    scale_std: float = 0.01,
+    acceptance: AcceptanceModel | None = None,
+    calibration: CovarianceCalibration | None = None,
+) -> tuple[CameraCloudSearch, MotionStereo]:
     """What finds a moving camera in a map of LiDAR places, and how the clouds of its images are made for that map.
 
+    Args:
+        config: parameters of the decision.
+        landmark_map: the map.
+        scale_std: standard deviation of the relative error of odometry's distances.
+        acceptance: decides on hypotheses; None takes the table that is shipped.
+        calibration: of the covariance, the floor of the position in voxels²; None takes that of the table.
+
     Raises:
+        ConfigError: the rate of false accepts is smaller than the table's negatives support.
         MapError: the map has no LiDAR places.
         MissingDependencyError: what aligns clouds is not installed.
     """
@@ -234,9 +250,19 @@ def build_camera_cloud_search(landmark_map: LandmarkMap, *, threads: int = 1) ->
     if index is None:
         raise MapError(f"the map {landmark_map.name} has no LiDAR places; make them with `vloc map lidar`")
     voxel_m = ScanContext.from_arrays(index.encoder_arrays).voxel_m
-    registration = KissGicpRegistration(voxel_m=voxel_m, threads=threads)
+    registration = KissGicpRegistration(voxel_m=voxel_m, threads=config.clouds.threads)
     registration.check_installed()
-    return CameraCloudSearch(landmark_map, registration, voxel_m=voxel_m), MotionStereo.of_voxels(voxel_m)
+    of_voxels = calibration or read_calibration(CAMERA_KIND)
+    decision = CameraDecision(
+        acceptance or read_acceptance_model(CAMERA_KIND),
+        to_metres(of_voxels, voxel_m=voxel_m),
+        config.clouds.false_accept_rate,
+        config.verification.negative_share,
+        config.verification.max_position_std_m,
+    )
+    decision.model.threshold(decision.false_accept_rate)
+    search = CameraCloudSearch(landmark_map, registration, voxel_m=voxel_m, decision=decision, scale_std=scale_std)
+    return search, MotionStereo.of_voxels(voxel_m)
 
 
 def build_tile_search(

@@ -46,6 +46,7 @@ def drive(tmp_path: Path) -> list[str]:
         (("--every", "3"), "none of 2 images"),
         (("--reach", "0"), "0 m"),
         (("--reach", "inf"), "--reach inf"),
+        (("--scale-std", "nan"), "--scale-std nan"),
     ],
 )
 def test_bad_input_is_named(
@@ -66,7 +67,7 @@ def test_rows_without_an_image_are_named(drive: list[str], capsys: pytest.Captur
 def test_odometry_in_an_optical_frame_is_refused(
     tmp_path: Path, drive: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "odometry.txt").write_text("0.1 0 0 0 0 0 0 1\n0.2 0 0 1 0 0 0 1\n")
+    (tmp_path / "odometry.txt").write_text("0.1 0 0 0 0 0 0 1\n0.2 0 0 3 0 0 0 1\n")
     assert main(drive) == 1
     assert "odometry.txt: the camera looks up and moves along its view" in capsys.readouterr().err
 

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from vloc_ros.core.errors import ConfigError, MapError
 from vloc_ros.core.localization.acceptance import (
     ADDITIVE,
+    CAMERA_KIND,
     CLOUD_KIND,
     EVIDENCE_OF,
     KEYPOINT_KIND,
@@ -34,6 +35,7 @@ from vloc_ros.core.localization.acceptance import (
     EvidenceTerm,
     log_odds_of_both,
 )
+from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
 from vloc_ros.core.localization.cloud_evidence import CloudEvidence
 from vloc_ros.core.localization.evidence import EVIDENCE, KeypointEvidence
 from vloc_ros.core.localization.tile_evidence import TileEvidence
@@ -76,7 +78,12 @@ def test_both_of_two_conditions_are_as_likely_as_the_product(first: float, secon
     assert 1 / (1 + np.exp(-log_odds_of_both(first, second))) == pytest.approx(chance)
 
 
-_EVIDENCE_TYPES = {KEYPOINT_KIND: KeypointEvidence, CLOUD_KIND: CloudEvidence, TILE_KIND: TileEvidence}
+_EVIDENCE_TYPES = {
+    KEYPOINT_KIND: KeypointEvidence,
+    CLOUD_KIND: CloudEvidence,
+    TILE_KIND: TileEvidence,
+    CAMERA_KIND: CameraEvidence,
+}
 
 
 @pytest.mark.parametrize("table", SHIPPED)

@@ -16,20 +16,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
 pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_ros[lidar]'")
 
+from vloc_ros.assembly import build_camera_cloud_search
 from vloc_ros.core.clouds.motion_stereo import CameraCloud
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.clouds.scan_context import ScanContext
+from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch, CameraHypothesis
+from vloc_ros.core.localization.camera_cloud_alignment import CameraAlignment
+from vloc_ros.core.localization.camera_cloud_covariance import estimate_camera_covariance
+from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
+from vloc_ros.core.localization.camera_cloud_search import MISFIT, CameraCloudSearch
+from vloc_ros.core.localization.result import Status
 from vloc_ros.core.sources import PosedScan
 from vloc_ros.evaluation.camera_hypotheses import summarize_errors
+from vloc_ros.evaluation.lidar_overlay import draw_lidar_overlay
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
 from vloc_ros.mapping.maps.lidar_places import make_lidar_map
 
@@ -56,38 +67,142 @@ def search() -> CameraCloudSearch:
     place = Pose(np.eye(3), np.array([2.0, 2.5, 1.0]))
     cloud = PointCloud(place.inverse().apply(ROOM).astype(np.float32))
     landmark_map = make_lidar_map([PosedScan("0", lambda: cloud, place)], name="room", context=ScanContext(10.0))
-    return CameraCloudSearch(landmark_map, KissGicpRegistration(voxel_m=0.1), voxel_m=0.1)
+    return build_camera_cloud_search(LocalizerConfig(), landmark_map)[0]
 
 
 def _cloud(points: Array) -> CameraCloud:
     seen = TRUTH.inverse().apply(points)
     seen = seen[(seen[:, 2] > 0.3) & (np.abs(seen[:, :2]) < 0.8 * seen[:, 2:]).all(axis=1)]
-    seen = seen[::8]
+    seen = seen[_is_unhidden(seen)][::4]
     seen += np.random.default_rng(0).normal(0.0, 0.02, seen.shape)
     return CameraCloud(seen, np.full(len(seen), 0.03), seen / np.linalg.norm(seen, axis=1, keepdims=True))
 
 
+def _is_unhidden(points: Array) -> Array:
+    """Whether each point in the optical frame has no nearer one in its direction."""
+    distance = np.linalg.norm(points, axis=1)
+    cell = np.round(points[:, :2] / points[:, 2:] / 0.05).astype(int) @ [1000, 1]
+    _, which = np.unique(cell, return_inverse=True)
+    nearest = np.full(which.max() + 1, np.inf)
+    np.minimum.at(nearest, which, distance)
+    return np.asarray(distance < 1.1 * nearest[which])
+
+
 @pytest.fixture(scope="module")
-def best(search: CameraCloudSearch) -> CameraHypothesis:
+def found(search: CameraCloudSearch) -> list[CameraHypothesis]:
     turn = Pose.from_rotation_vector([0.0, 0.0, -2.0], np.zeros(3)).rotation
-    return search.find(_cloud(ROOM), turn @ TRUTH.rotation, reach_m=0.6)[0]
+    return search.find(_cloud(ROOM), turn @ TRUTH.rotation, reach_m=0.6)
 
 
-def test_the_pose_is_found_without_heading_or_position(best: CameraHypothesis) -> None:
+def test_the_pose_is_found_without_heading_or_position(found: list[CameraHypothesis]) -> None:
+    best = max(found, key=lambda one: one.evidence.strength)
     distance_m, turn_rad = best.map_from_camera.distance_to(TRUTH)
     assert distance_m < 0.1
     assert turn_rad < np.radians(2.0)
-    assert best.support > 0.9
+    assert best.evidence.support > 0.9
+    assert best.evidence.margin > 0.05
 
 
-def test_another_room_supports_its_best_pose_less(search: CameraCloudSearch, best: CameraHypothesis) -> None:
-    other = np.concatenate([_box((-1, 0, 0), (9, 4, 3.5)), _box((3.5, 3, 0), (4, 3.8, 2.5))])
-    assert search.find(_cloud(other), TRUTH.rotation, reach_m=0.4)[0].support < best.support - 0.1
+def test_each_optimum_is_found_once(found: list[CameraHypothesis]) -> None:
+    apart = [one.map_from_camera.distance_to(other.map_from_camera) for one in found for other in found[:1]]
+    assert sum(distance_m < 0.05 and turn_rad < 0.02 for distance_m, turn_rad in apart) == 1
+
+
+def test_an_odometry_whose_scale_is_less_certain_makes_the_pose_less_certain() -> None:
+    agreement_of = [_covariance(scale_std)[:3, :3] for scale_std in (0.0, 0.1)]
+    assert np.trace(agreement_of[1]) > 2 * np.trace(agreement_of[0])
+
+
+def _covariance(scale_std: float) -> Array:
+    cloud, registration = _cloud(ROOM), KissGicpRegistration(voxel_m=0.1)
+    alignment = CameraAlignment(registration, 0.1)
+    agreement = alignment.compare(cloud, registration.prepare(ROOM), TRUTH)
+    return estimate_camera_covariance(cloud, TRUTH, agreement, scale_std=scale_std)[0]
+
+
+def test_a_surface_in_the_way_is_seen(search: CameraCloudSearch, found: list[CameraHypothesis]) -> None:
+    """From behind the room's wall most rays to its points go through the wall."""
+    best = max(found, key=lambda one: one.evidence.strength)
+    outside = Pose(TRUTH.rotation, TRUTH.translation - 4.0 * TRUTH.rotation[:, 2])
+    shifted = CameraCloud(outside.inverse().apply(TRUTH.apply(_cloud(ROOM).points)), *_noise_and_rays(outside))
+    (behind,) = search.measure(shifted, [(0, _in_scene(search, outside))])
+    assert best.evidence.free_space > 0.95
+    assert behind.evidence.free_space < 0.5
+
+
+def _noise_and_rays(seen_from: Pose) -> tuple[Array, Array]:
+    cloud = _cloud(ROOM)
+    points = seen_from.inverse().apply(TRUTH.apply(cloud.points))
+    return cloud.stds_m, points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def _in_scene(search: CameraCloudSearch, map_from_camera: Pose) -> Pose:
+    return search._map.scenes[0].scene_from(map_from_camera)
 
 
 def test_too_few_points_are_refused(search: CameraCloudSearch) -> None:
+    few = _cloud(ROOM).select(np.arange(50))
     with pytest.raises(InputError, match="points"):
-        search.find(_cloud(ROOM).select(np.arange(50)), TRUTH.rotation, reach_m=0.4)
+        search.find(few, TRUTH.rotation, reach_m=0.4)
+    result, hypotheses = search.localize(few, TRUTH.rotation, reach_m=0.4)
+    assert result.status is Status.NO_FEATURES
+    assert not hypotheses
+
+
+@pytest.mark.parametrize("threshold", [-20.0, 20.0])
+def test_the_best_is_accepted_with_a_covariance_or_all_are_refused(
+    search: CameraCloudSearch, found: list[CameraHypothesis], threshold: float
+) -> None:
+    model = replace(search._decision.model, rates=np.array([0.02]), thresholds=np.array([threshold]))
+    result = replace(search._decision, model=model).decide(found, search._map)
+    assert result.ok == (threshold < 0)
+    assert (result.covariance is not None) == result.ok
+    assert bool(result.reason) != result.ok
+
+
+def test_another_room_is_refused(search: CameraCloudSearch, found: list[CameraHypothesis]) -> None:
+    other = np.concatenate([_box((-1, 0, 0), (9, 4, 3.5)), _box((3.5, 3, 0), (4, 3.8, 2.5))])
+    result, hypotheses = search.localize(_cloud(other), TRUTH.rotation, reach_m=0.4)
+    assert result.status in {Status.POSE_REJECTED, Status.AMBIGUOUS}
+    assert max(one.evidence.support for one in hypotheses) < max(one.evidence.support for one in found) - 0.1
+
+
+def test_a_view_too_narrow_to_tell_how_far_off_it_is_has_no_certain_pose(search: CameraCloudSearch) -> None:
+    cloud = _cloud(ROOM)
+    narrow = cloud.select(np.flatnonzero((np.abs(cloud.rays[:, :2]) < np.sin(np.radians(12.0))).all(axis=1)))
+    (one,) = search.measure(narrow, [(0, _in_scene(search, TRUTH))])
+    (wide,) = search.measure(cloud, [(0, _in_scene(search, TRUTH))])
+    assert one.covariance[0, 0] > 1e4 * wide.covariance[0, 0]
+    assert one.evidence.agreement < -5 < wide.evidence.agreement
+    model = replace(search._decision.model, rates=np.array([0.02]), thresholds=np.array([-100.0]))
+    assert replace(search._decision, model=model).decide([one], search._map).status is Status.POSE_REJECTED
+
+
+def test_a_position_that_is_too_uncertain_is_refused(search: CameraCloudSearch, found: list[CameraHypothesis]) -> None:
+    result = replace(search._decision, max_position_std_m=1e-4).decide(found, search._map)
+    assert result.status is Status.POSE_REJECTED
+    assert "uncertain" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("turn", "shift"),
+    [([0.0, 0.17, 0.0], [0, 0, 0]), ([0.17, 0.0, 0.0], [0, 0, 0]), ([0.0] * 3, [0.3, 0, 0]), ([0.0] * 3, [0, 0, 0.3])],
+)
+def test_the_score_of_an_overlay_catches_wrong_extrinsics(
+    search: CameraCloudSearch, turn: list[float], shift: list[float]
+) -> None:
+    cloud = _cloud(ROOM)
+    assert search.check_pose(cloud, 0, TRUTH) > 0.0
+    assert search.check_pose(cloud, 0, TRUTH @ Pose.from_rotation_vector(turn, shift)) < MISFIT
+
+
+def test_an_overlay_shows_what_is_before_the_camera() -> None:
+    camera = Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0))
+    points = np.array([[0.0, 0.0, 2.0], [0.05, 0.0, 6.0], [0.5, 0.0, 3.0], [0.0, 0.0, -2.0], [0.0, 0.0, 90.0]])
+    image = draw_lidar_overlay(np.zeros((48, 64), np.uint8), camera, Pose.identity(), points, far_m=10.0)
+    assert image.shape == (48, 64, 3)
+    drawn, _ = cv2.connectedComponents((image.max(axis=2) > 0).astype(np.uint8))
+    assert drawn == 3
 
 
 def test_a_lattice_that_is_too_large_is_refused(search: CameraCloudSearch) -> None:

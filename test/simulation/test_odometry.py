@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.simulation.odometry import Drift, simulate_wheel_odometry
+from vloc_ros.simulation.odometry import CameraDrift, Drift, simulate_camera_odometry, simulate_wheel_odometry
 from vloc_ros.simulation.trajectories import drive
 from vloc_ros.simulation.world import make_world
 
@@ -59,3 +59,20 @@ def test_equal_seeds_drift_equally() -> None:
 def test_an_empty_drive_has_empty_odometry() -> None:
     assert simulate_wheel_odometry([], 0) == []
     assert len(simulate_wheel_odometry([Pose.identity()], 0)) == 1
+
+
+def test_odometry_of_a_camera_keeps_its_heading_level_and_its_scale_constant() -> None:
+    turns = [Pose.from_rotation_vector([0.1 * k, 0.0, 0.3 * k], np.zeros(3)).rotation for k in range(20)]
+    truth = [Pose(turn, [0.5 * k, 0.1 * k, 0.0]) for k, turn in enumerate(turns)]
+    drift = CameraDrift(scale=0.05, yaw_per_m=0.01, tilt=0.0)
+    odometry = simulate_camera_odometry(truth, 3, drift=drift)
+    lengths = [
+        np.linalg.norm([np.subtract(b.translation, a.translation) for a, b in pairwise(poses)], axis=1)
+        for poses in (odometry, truth)
+    ]
+    factors = lengths[0] / lengths[1]
+    np.testing.assert_allclose(factors, factors[0])
+    assert 0.001 < abs(factors[0] - 1.0) < 0.2
+    turned = [found.rotation @ true.rotation.T for found, true in zip(odometry, truth, strict=True)]
+    np.testing.assert_allclose([one[2] for one in turned], np.tile([0.0, 0.0, 1.0], (20, 1)), atol=1e-12)
+    assert np.ptp([np.arctan2(one[1, 0], one[0, 0]) for one in turned]) > 1e-3

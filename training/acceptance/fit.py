@@ -27,16 +27,23 @@ from training.acceptance.evidence_table import ALIASED, FOREIGN, FURNISHED_ALIKE
 from training.acceptance.leaders import find_leaders, score_rows
 from vloc_ros.core.errors import VlocError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.acceptance import CLOUD_KIND, KEYPOINT_KIND, TILE_KIND, AcceptanceModel, EvidenceTerm
+from vloc_ros.core.localization.acceptance import (
+    CAMERA_KIND,
+    CLOUD_KIND,
+    KEYPOINT_KIND,
+    TILE_KIND,
+    AcceptanceModel,
+    EvidenceTerm,
+)
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 
 KNOTS = 6
 # quantiles of right and wrong hypotheses alike between which the knots lie
 _RANGE = (0.01, 0.99)
 # fewer are found in maps of other places by chance, and hardly ever by right poses alone
-LEAST_INLIERS = {KEYPOINT_KIND: 12, CLOUD_KIND: 50, TILE_KIND: 8}
+LEAST_INLIERS = {KEYPOINT_KIND: 12, CLOUD_KIND: 50, TILE_KIND: 8, CAMERA_KIND: 100}
 # of squared increments. Scans are few, and right and wrong ones part so well that their log odds would grow at will
-_PENALTY = {KEYPOINT_KIND: 2e-4, CLOUD_KIND: 2e-3, TILE_KIND: 2e-3}
+_PENALTY = {KEYPOINT_KIND: 2e-4, CLOUD_KIND: 2e-3, TILE_KIND: 2e-3, CAMERA_KIND: 2e-3}
 _SMALLEST = 1e-300
 # score margins: few hypotheses have a competing pose
 MARGIN_KNOTS = np.array([-0.15, -0.05, 0.0, 0.05, 0.1, CLEAR_MARGIN])

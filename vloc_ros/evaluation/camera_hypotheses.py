@@ -17,22 +17,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from vloc_ros.core.clouds.motion_stereo import MotionStereo, MovingView
-from vloc_ros.core.errors import InputError
+from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo, MovingView
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch, CameraHypothesis
+from vloc_ros.core.geometry.covariance import squared_mahalanobis_distances
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
+from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch
+from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.storage.images import read_image
 
 # images before the one to localize that are read: the path limits them further
 _MOST_IMAGES = 60
 LIMITS = ((0.25, 2.0), (0.25, 10.0), (0.5, 5.0), (2.0, 10.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocatedCamera:
+    """What was found for one image.
+
+    Attributes:
+        number: of the image.
+        image: (H, W) uint8 grey.
+        cloud: of it and those before it.
+        result: the pose of the optical frame, or why there is none.
+        hypotheses: all of them, best first.
+    """
+
+    number: int
+    image: Array
+    cloud: CameraCloud
+    result: LocalizationResult
+    hypotheses: list[CameraHypothesis]
 
 
 def find_poses(
@@ -45,8 +67,8 @@ def find_poses(
     reach_m: float,
     chosen: Sequence[int],
     read: Callable[[Path], Any] = read_image,
-) -> Iterator[tuple[int, list[CameraHypothesis], str]]:
-    """Of some images their number, the hypotheses, best first, and why there are none.
+) -> Iterator[LocatedCamera]:
+    """Where some images were taken, each by itself and those before it.
 
     Args:
         search: in the map.
@@ -55,18 +77,19 @@ def find_poses(
         camera: that took them.
         odom_from_camera: of each image, in a frame whose z axis points up.
         reach_m: from the camera to the next place at most.
-        chosen: which of them are localized, each by itself and those before it.
+        chosen: which of them are localized.
         read: decodes an image.
+
+    Raises:
+        InputError: an image does not fit the camera, or the lattice of poses would be too large.
     """
     images = dict[int, Any]()
     for number in chosen:
         window = range(max(0, number - _MOST_IMAGES), number + 1)
         images = {k: images[k] if k in images else _read_grey(paths[k], read) for k in window}
         cloud = stereo.reconstruct([MovingView(images[k], odom_from_camera[k]) for k in window], camera)
-        try:
-            yield number, search.find(cloud, odom_from_camera[number].rotation, reach_m=reach_m), ""
-        except InputError as error:
-            yield number, [], str(error)
+        result, found = search.localize(cloud, odom_from_camera[number].rotation, reach_m=reach_m)
+        yield LocatedCamera(number, images[number], cloud, result, found)
 
 
 def summarize_errors(found: Sequence[Pose | None], truth: Sequence[Pose]) -> dict[str, float]:
@@ -81,6 +104,37 @@ def summarize_errors(found: Sequence[Pose | None], truth: Sequence[Pose]) -> dic
         within = (errors[:, 0] <= metres) & (errors[:, 1] <= degrees)
         summary[f"within {metres:g} m, {degrees:g} deg"] = float(within.mean())
     return summary
+
+
+def summarize_results(results: Sequence[LocalizationResult], truth: Sequence[Pose]) -> dict[str, Any]:
+    """How many are accepted, their median errors, metres and degrees, the shares within each limit, and mean NEES.
+
+    A pose further off than the last limit is a false accept; NEES, 6 where the covariance is consistent, is that of
+    the others, with the 95 % interval of the mean of as many consistent and independent ones.
+    """
+    accepted = [(one, true) for one, true in zip(results, truth, strict=True) if one.ok]
+    if not accepted:
+        return {"images": len(results), "accepted": 0}
+    summary = summarize_errors([one.map_from_rig for one, _ in accepted], [true for _, true in accepted])
+    most_m, most_deg = LIMITS[-1]
+    errors, covariances = list[Array](), list[Array]()
+    for one, true in accepted:
+        assert one.map_from_rig is not None
+        assert one.covariance is not None
+        distance_m, turn_rad = one.map_from_rig.distance_to(true)
+        if distance_m <= most_m and np.degrees(turn_rad) <= most_deg:
+            errors.append(one.map_from_rig.error_to(true))
+            covariances.append(one.covariance)
+    figures: dict[str, Any] = {
+        "images": len(results),
+        "accepted": len(accepted),
+        "false accepts": len(accepted) - len(errors),
+    }
+    if errors:
+        half_width = 1.96 * np.sqrt(2 * 6 / len(errors))
+        figures["nees"] = float(squared_mahalanobis_distances(np.array(errors), np.array(covariances)).mean())
+        figures["consistent nees"] = [6 - half_width, 6 + half_width]
+    return figures | summary
 
 
 def _read_grey(path: Path, read: Callable[[Path], Any]) -> Any:

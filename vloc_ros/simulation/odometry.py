@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Wheel odometry with drift: true increments with errors of length and heading."""
+"""Odometry with drift: true increments with errors of length and heading, of wheels and of a camera."""
 
 from __future__ import annotations
 
@@ -61,6 +61,41 @@ def simulate_wheel_odometry(map_from_base: Sequence[Pose], seed: int, *, drift: 
         translation = translation + np.array([*(drift.translation_per_m * root * noise[i, :2] / np.sqrt(2)), 0.0])
         yaw = turn_scale * step.rotation_vector[2] + drift.yaw_per_m * root * noise[i, 2]
         poses.append(poses[-1] @ Pose(step.rotation @ _turn(float(yaw)), translation))
+    return poses
+
+
+@dataclass(frozen=True, slots=True)
+class CameraDrift:
+    """The errors of visual-inertial odometry, which gravity keeps level.
+
+    Attributes:
+        scale: standard deviation of the relative error of all distances; one draw per drive.
+        yaw_per_m: standard deviation of the random yaw error after one metre, radians; it grows with the square root
+            of the distance.
+        tilt: standard deviation of each of the two angles by which its z axis is off the vertical, radians; one draw
+            per drive.
+    """
+
+    scale: float = 0.01
+    yaw_per_m: float = np.radians(0.1)
+    tilt: float = np.radians(0.2)
+
+
+def simulate_camera_odometry(
+    map_from_camera: Sequence[Pose], seed: int, *, drift: CameraDrift | None = None
+) -> list[Pose]:
+    """Simulate odom_from_camera for every true pose, from the origin at any heading. Equal seeds drift equally."""
+    drift = drift or CameraDrift()
+    rng = np.random.default_rng([seed, 13])
+    scale, tilt = 1.0 + drift.scale * rng.standard_normal(), drift.tilt * rng.standard_normal(2)
+    level, yaw = Pose.from_rotation_vector([*tilt, 0.0], np.zeros(3)).rotation, float(rng.uniform(-np.pi, np.pi))
+    poses, position = list[Pose](), np.zeros(3)
+    for i, pose in enumerate(map_from_camera):
+        if i:
+            step = pose.translation - map_from_camera[i - 1].translation
+            position = position + scale * _turn(yaw) @ level @ step
+            yaw += drift.yaw_per_m * np.sqrt(float(np.linalg.norm(step))) * rng.standard_normal()
+        poses.append(Pose(_turn(yaw) @ level @ pose.rotation, position))
     return poses
 
 

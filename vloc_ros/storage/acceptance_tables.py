@@ -23,15 +23,15 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.localization.acceptance import CLOUD_KIND, TILE_KIND, AcceptanceModel
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, CLOUD_KIND, TILE_KIND, AcceptanceModel
 
 FOLDER = Path(__file__).with_name("acceptance")
 # the others are those of extractors
-_FITTED_BY = {CLOUD_KIND: ".scans", TILE_KIND: ".tiles"}
+_FITTED_BY = {CLOUD_KIND: ".scans", TILE_KIND: ".tiles", CAMERA_KIND: ".cameras"}
 
 
 def read_acceptance_model(name: str) -> AcceptanceModel:
-    """The table of an extractor by its name, or by that of its model, or of a kind of hypotheses: clouds, tiles.
+    """The table of an extractor by its name, or by that of its model, or of a kind of hypotheses.
 
     Raises:
         MapError: none is shipped, or it is damaged.
@@ -50,7 +50,7 @@ def read_acceptance_model(name: str) -> AcceptanceModel:
 
 
 def read_calibration(kind: str) -> CovarianceCalibration:
-    """The calibration of the covariance that comes with the table of a kind of hypotheses, clouds or tiles.
+    """The calibration of the covariance that comes with the table of a kind of hypotheses.
 
     Raises:
         MapError: it is not shipped, or damaged.

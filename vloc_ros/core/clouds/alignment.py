@@ -100,15 +100,28 @@ def share_seen_through(points: Array, others: Array, *, voxel_m: float) -> float
         others: (M, 3) what that sensor sees.
         voxel_m: size of their voxels.
     """
+    seen_through, comparable = find_seen_through(points, others, clear_m=_THROUGH_VOXELS * voxel_m)
+    return float(seen_through[comparable].mean()) if comparable.any() else 0.0
+
+
+def find_seen_through(points: Array, others: Array, *, clear_m: float | Array) -> tuple[Array, Array]:
+    """Which points lie clearly before what a sensor at the origin sees in their direction.
+
+    Args:
+        points: (N, 3) in the frame of a sensor, z up.
+        others: (M, 3) what that sensor sees.
+        clear_m: by how much, and by a share of the distance, a surface has to be further away.
+
+    Returns:
+        (N,) bool, and (N,) bool whether anything is seen in their direction.
+    """
     nearest = np.full(_ROWS * _COLUMNS, np.inf)
     cell, distance = _cells(others)
     np.minimum.at(nearest, cell[cell >= 0], distance[cell >= 0])
     cell, distance = _cells(points)
     comparable = (cell >= 0) & np.isfinite(nearest[np.maximum(cell, 0)])
-    if not comparable.any():
-        return 0.0
-    behind = nearest[cell[comparable]] - distance[comparable]
-    return float((behind > _THROUGH_VOXELS * voxel_m + _THROUGH_SHARE * distance[comparable]).mean())
+    behind = np.where(comparable, nearest[np.maximum(cell, 0)], 0.0) - distance
+    return comparable & (behind > clear_m + _THROUGH_SHARE * distance), comparable
 
 
 def _cells(points: Array) -> tuple[Array, Array]:

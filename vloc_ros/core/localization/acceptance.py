@@ -31,23 +31,26 @@ import numpy as np
 
 from vloc_ros.core.errors import ConfigError, MapError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.camera_cloud_evidence import CAMERA_EVIDENCE, CameraEvidence
 from vloc_ros.core.localization.cloud_evidence import CLOUD_EVIDENCE, CloudEvidence
 from vloc_ros.core.localization.evidence import EVIDENCE, KeypointEvidence
 from vloc_ros.core.localization.tile_evidence import TILE_EVIDENCE, TileEvidence
 
-Evidence = KeypointEvidence | CloudEvidence | TileEvidence
+Evidence = KeypointEvidence | CloudEvidence | TileEvidence | CameraEvidence
 
 # what kinds of hypotheses there are, and the evidence of each
-KEYPOINT_KIND, CLOUD_KIND, TILE_KIND = "keypoints", "cloud", "tile"
+KEYPOINT_KIND, CLOUD_KIND, TILE_KIND, CAMERA_KIND = "keypoints", "cloud", "tile", "camera_cloud"
 EVIDENCE_OF: Mapping[str, tuple[str, ...]] = {
     KEYPOINT_KIND: EVIDENCE,
     CLOUD_KIND: CLOUD_EVIDENCE,
     TILE_KIND: TILE_EVIDENCE,
+    CAMERA_KIND: CAMERA_EVIDENCE,
 }
 _PARAMETER = {
     KEYPOINT_KIND: "verification.false_accept_rate",
     CLOUD_KIND: "clouds.false_accept_rate",
     TILE_KIND: "tiles.false_accept_rate",
+    CAMERA_KIND: "clouds.false_accept_rate",
 }
 # what the additive model weighs
 ADDITIVE = tuple(name for name in EVIDENCE if name != "margin")
@@ -84,6 +87,18 @@ _WORDS = {
         "support": "few of the map's keypoints in view are inliers",
         "coverage": "much of the view does not confirm the map",
         "fit": "the inliers fit the pose poorly",
+    },
+    CAMERA_KIND: {
+        "inliers": "few points of the camera's cloud lie on surfaces of the map",
+        "support": "much of the camera's cloud is not in the map",
+        "closeness": "the camera's cloud lies on the map's surfaces poorly",
+        "evenness": "a part of the view confirms the map and the rest does not",
+        "free_space": "the camera looks through surfaces of the map",
+        "free_space_of_place": "the camera sees surfaces where the map has free space",
+        "fit": "the certain points of the camera's cloud do not fit closely",
+        "constraint": "the surfaces hardly determine the position",
+        "certainty": "the camera's cloud hardly determines the position",
+        "agreement": "two halves of the camera's cloud lead to different positions",
     },
 }
 

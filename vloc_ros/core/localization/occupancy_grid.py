@@ -23,11 +23,9 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 
-_BORDER = 2
+_BORDER, _OCCUPIED = 2, 2
 # a byte each
 _MOST_CELLS = 500_000_000
-# positions that are compared together: so many points in memory
-_BLOCK = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,32 +52,58 @@ class OccupancyGrid:
         lowest = points.min(axis=0) - _BORDER * cell_m
         occupied = np.floor((points - lowest) / cell_m).astype(np.int64)
         shape = occupied.max(axis=0) + 1 + _BORDER
-        if np.prod(shape.astype(float)) > _MOST_CELLS:
-            sizes = " x ".join(f"{size:.0f}" for size in shape * cell_m)
-            raise InputError(
-                f"the places spread over {sizes} m, more than {_MOST_CELLS} cells of {cell_m:g} m; cut the map into "
-                "parts"
-            )
+        _check_size(shape, cell_m)
         grid = np.zeros(shape, np.uint8)
-        grid[tuple(occupied.T)] = 2
+        grid[tuple(occupied.T)] = _OCCUPIED
         cells = grid.copy()
         for axis in range(3):
             for shift in (1, -1):  # the border keeps it from wrapping around
                 np.maximum(cells, np.minimum(np.roll(grid, shift, axis), 1), out=cells)
         return OccupancyGrid(cells, lowest, cell_m)
 
-    def score(self, points: Array, positions: Array) -> Array:
+    def score(self, points: Array, shifts: Array) -> Array:
         """(P,) share of points in cells with points, those next to one by half, at each position.
+
+        Positions are whole cells apart, so that a point's cell is found once and moved by a sum of indices.
 
         Args:
             points: (N, 3) from the position.
-            positions: (P, 3).
+            shifts: (P, 3) int64, the positions in cells from the origin of the points' frame.
+
+        Raises:
+            InputError: the positions spread over too large a space.
         """
-        block, scores = max(1, _BLOCK // max(len(points), 1)), []
-        for first in range(0, len(positions), block):
-            offsets = points + (positions[first : first + block, None] - self.lowest)
-            cells = np.floor(offsets / self.cell_m).astype(np.int32)
-            inside = ((cells >= 0) & (cells < self.cells.shape)).all(axis=2)
-            cells[~inside] = 0  # the corner is empty
-            scores.append(self.cells[cells[..., 0], cells[..., 1], cells[..., 2]].mean(axis=1) / 2)
-        return np.concatenate(scores)
+        at_origin = np.floor((points - self.lowest) / self.cell_m).astype(np.int64)
+        low = at_origin.min(axis=0) + shifts.min(axis=0)
+        shape = at_origin.max(axis=0) + shifts.max(axis=0) - low + 1
+        around = self._cut(low, shape).ravel()
+        strides = np.array([shape[1] * shape[2], shape[2], 1])
+        of_positions, total = shifts @ strides, np.zeros(len(shifts), np.int32)
+        for start in (at_origin - low) @ strides:
+            total += around[of_positions + start]
+        return np.asarray(total / (2.0 * max(len(points), 1)))
+
+    def is_occupied(self, points: Array) -> Array:
+        """(...,) whether the cells of (..., 3) points have points."""
+        cells = np.floor((points - self.lowest) / self.cell_m).astype(np.int64)
+        inside = ((cells >= 0) & (cells < self.cells.shape)).all(axis=-1)
+        cells[~inside] = 0  # the corner is empty
+        return np.asarray(self.cells[cells[..., 0], cells[..., 1], cells[..., 2]] == _OCCUPIED)
+
+    def _cut(self, low: Array, shape: Array) -> Array:
+        """The (X, Y, Z) cells from a cell on; empty beyond the grid."""
+        _check_size(shape, self.cell_m)
+        found = np.zeros(shape, np.uint8)
+        first, last = np.maximum(low, 0), np.minimum(low + shape, self.cells.shape)
+        if (first < last).all():
+            there = tuple(slice(int(a), int(b)) for a, b in zip(first - low, last - low, strict=True))
+            found[there] = self.cells[tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))]
+        return found
+
+
+def _check_size(shape: Array, cell_m: float) -> None:
+    if np.prod(shape.astype(float)) > _MOST_CELLS:
+        sizes = " x ".join(f"{size:.0f}" for size in shape * cell_m)
+        raise InputError(
+            f"the places spread over {sizes} m, more than {_MOST_CELLS} cells of {cell_m:g} m; cut the map into parts"
+        )

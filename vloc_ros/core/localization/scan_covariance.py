@@ -44,10 +44,16 @@ def estimate_covariance(
     information = jacobian.T @ jacobian / std_m**2
     values, vectors = np.linalg.eigh(information)
     covariance = np.asarray((vectors / np.maximum(values, _LEAST_INFORMATION)) @ vectors.T)
+    return widen_open_direction(covariance, normals)
+
+
+def widen_open_direction(covariance: Array, normals: Array) -> Array:
+    """(6, 6) covariance where (N, 3) normals hold the position in some direction by hardly more than their noise."""
     held, direction = find_open_direction(normals)
     along = np.concatenate([direction, np.zeros(3)])
     by_noise = min(_NOISE_OF_NORMALS / max(held, _NOISE_OF_NORMALS), 1.0 - 1e-9)
-    return covariance + by_noise / (1.0 - by_noise) * float(along @ covariance @ along) * np.outer(along, along)
+    widened = by_noise / (1.0 - by_noise) * float(along @ covariance @ along) * np.outer(along, along)
+    return np.asarray(covariance + widened)
 
 
 def describe_open_position(covariance: Array, *, most_m: float) -> str:

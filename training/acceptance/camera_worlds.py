@@ -1,0 +1,259 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Clouds of moving cameras in simulated worlds, and scans for maps of them, to fit the acceptance of such clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from training.acceptance.evidence_table import ALIASED, OWN
+from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo, MovingView
+from vloc_ros.core.clouds.scan_context import ScanContext
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.simulation.driving import drive_route, plan_route
+from vloc_ros.simulation.lidar_drives import drive_with_lidar
+from vloc_ros.simulation.odometry import simulate_camera_odometry
+from vloc_ros.simulation.render import render
+from vloc_ros.simulation.scene import World
+from vloc_ros.simulation.town import with_other_cars
+from vloc_ros.simulation.trajectories import walk
+from vloc_ros.simulation.world import make_aliased_world, make_world
+
+CONDITIONS = ("street, same direction", "street, opposite direction", "indoors")
+SAME_DIRECTION, OPPOSITE_DIRECTION, INDOORS = range(len(CONDITIONS))
+_OUTDOOR, _INDOOR = ("town", "street"), ("room", "apartment", "corridor", "apartment", "yard")
+# of a map, by whether it is of streets: how far it is driven, from place to place, how far scans reach, and how far
+# from the places a camera is searched for
+_LONGEST_M, _PLACE_M, _RANGE_M = {True: 120.0, False: 25.0}, {True: 8.0, False: 1.0}, {True: 40.0, False: 10.0}
+REACH_M = {True: 5.0, False: 1.0}
+_CAMERAS = {
+    True: (Camera("PINHOLE", 620, 200, (360.0, 360.0, 310.0, 90.0)),
+           Camera("PINHOLE", 480, 320, (390.0, 390.0, 240.0, 160.0))),
+    False: (Camera("PINHOLE", 480, 360, (390.0, 390.0, 240.0, 180.0)),
+            Camera("PINHOLE", 512, 320, (320.0, 320.0, 256.0, 160.0))),
+}  # fmt: skip
+_SPACING_M = {True: (0.6, 1.1), False: (0.06, 0.09)}
+_LEAST_POINTS, _TRIES, _LAP_FRAMES = 300, 6, 200
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSplit:
+    """Worlds of one purpose, by their numbers; their seeds follow that of the split.
+
+    Attributes:
+        name: of the purpose.
+        seed: of the split.
+        outdoors: number of worlds with streets; they come first.
+        indoors: number of the others.
+        own: queries of each world in its own map.
+        aliased: queries of a world that looks like each mapped one.
+        foreign: of the queries of each world, so many are compared with the map of every other one alike, of streets
+            and of the others.
+    """
+
+    name: str
+    seed: int
+    outdoors: int
+    indoors: int
+    own: int
+    aliased: int
+    foreign: tuple[int, int]
+
+    @property
+    def numbers(self) -> range:
+        """Of all worlds."""
+        return range(self.outdoors + self.indoors)
+
+    def is_outdoors(self, number: int) -> bool:
+        """Whether a world has streets."""
+        return number < self.outdoors
+
+    def kind(self, number: int) -> str:
+        """Of a world."""
+        if self.is_outdoors(number):
+            return _OUTDOOR[number % len(_OUTDOOR)]
+        return _INDOOR[(number - self.outdoors) % len(_INDOOR)]
+
+    def alike(self, number: int) -> list[int]:
+        """The other worlds on the same side of the door."""
+        return [
+            other for other in self.numbers if other != number and self.is_outdoors(other) == self.is_outdoors(number)
+        ]
+
+
+SPLITS = {
+    one.name: one
+    for one in (
+        CameraSplit("fit", 72000, 3, 6, own=10, aliased=2, foreign=(3, 3)),
+        CameraSplit("choose", 82000, 4, 6, own=5, aliased=3, foreign=(5, 3)),
+        CameraSplit("report", 92000, 3, 5, own=8, aliased=2, foreign=(5, 2)),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CameraQuery:
+    """A cloud of a moving camera.
+
+    Attributes:
+        kind: `OWN` or `ALIASED`.
+        condition: number in `CONDITIONS`.
+        cloud: in the optical frame.
+        odom_from_camera: (3, 3) by odometry.
+        map_from_camera: the true pose; of an aliased world in that world.
+    """
+
+    kind: int
+    condition: int
+    cloud: CameraCloud
+    odom_from_camera: Array
+    map_from_camera: Pose
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CameraWorld:
+    """The scans and the camera's clouds of one world.
+
+    Attributes:
+        scans: of the map, each (N, 3) float32.
+        map_from_scan: their poses.
+        queries: of it, and of one that looks like it.
+    """
+
+    scans: tuple[Array, ...]
+    map_from_scan: tuple[Pose, ...]
+    queries: tuple[CameraQuery, ...]
+
+    @staticmethod
+    def load(folder: Path, split: CameraSplit, number: int) -> CameraWorld:
+        """That which `simulate` stored."""
+        with np.load(_path(folder, split, number)) as arrays:
+            queries = [
+                CameraQuery(int(kind), int(condition), _cloud(arrays[f"query-{k}"]), odom[:3, :3], _pose(truth))
+                for k, ((kind, condition), odom, truth) in enumerate(
+                    zip(arrays["kinds"], arrays["odometry"], arrays["truth"], strict=True)
+                )
+            ]
+            poses = tuple(_pose(matrix) for matrix in arrays["map-poses"])
+            return CameraWorld(tuple(arrays[f"map-{k}"] for k in range(len(poses))), poses, tuple(queries))
+
+
+def spacing_m(split: CameraSplit, number: int) -> float:
+    """From place to place of a world's map."""
+    return _PLACE_M[split.is_outdoors(number)]
+
+
+def context_of(split: CameraSplit, number: int) -> ScanContext:
+    """How far the places of a world's map reach: clouds made for one map fit those of all worlds alike."""
+    return ScanContext(_RANGE_M[split.is_outdoors(number)])
+
+
+def simulate(folder: Path, split: CameraSplit, number: int) -> None:
+    """Scan a world for its map, move a camera in it, and store scans and clouds."""
+    path = _path(folder, split, number)
+    if path.exists():
+        return
+    outdoors, seed = split.is_outdoors(number), split.seed + number
+    drive = drive_with_lidar(
+        _world(split, number), spacing_m=spacing_m(split, number), seed=seed, longest_m=_LONGEST_M[outdoors]
+    )
+    arrays = {f"map-{k}": drive.scan(k) for k in range(len(drive))}
+    arrays["map-poses"] = np.array([pose.matrix for pose in drive.map_from_lidar])
+    queries = list(_queries(split, number))
+    for k, one in enumerate(queries):
+        cloud = one.cloud
+        arrays[f"query-{k}"] = np.column_stack([cloud.points, cloud.stds_m, cloud.rays]).astype(np.float32)
+    arrays["kinds"] = np.array([(one.kind, one.condition) for one in queries]).reshape(-1, 2)
+    arrays["truth"] = np.array([one.map_from_camera.matrix for one in queries]).reshape(-1, 4, 4)
+    arrays["odometry"] = np.array([one.odom_from_camera for one in queries]).reshape(-1, 3, 3)
+    unfinished = path.with_suffix(".part.npz")
+    np.savez(unfinished, **arrays)
+    unfinished.replace(path)
+
+
+@lru_cache(maxsize=2)
+def _world(split: CameraSplit, number: int) -> World:
+    return make_world(split.kind(number), split.seed + number)
+
+
+def _queries(split: CameraSplit, number: int) -> Iterator[CameraQuery]:
+    world, seed, outdoors = _world(split, number), split.seed + number + 500, split.is_outdoors(number)
+    today = with_other_cars(world, seed) if outdoors else world
+    if outdoors:
+        yield from _drive(today, seed, OWN, SAME_DIRECTION, (split.own + 1) // 2)
+        yield from _drive(today, seed + 1, OWN, OPPOSITE_DIRECTION, split.own // 2)
+    else:
+        yield from _drive(today, seed, OWN, INDOORS, split.own)
+    condition = SAME_DIRECTION if outdoors else INDOORS
+    yield from _drive(make_aliased_world(world, seed), seed + 2, ALIASED, condition, split.aliased)
+
+
+def _drive(world: World, seed: int, kind: int, condition: int, count: int) -> Iterator[CameraQuery]:
+    """Some queries of a drive, each with odometry that drifts in its own way; of those that see something."""
+    rng, outdoors = np.random.default_rng([seed, condition]), bool(world.roads)
+    step_m, camera = rng.uniform(*_SPACING_M[outdoors]), _CAMERAS[outdoors][seed % 2]
+    poses = _way(world, step_m, seed, backwards=condition == OPPOSITE_DIRECTION)
+    stereo = MotionStereo.of_voxels(_RANGE_M[outdoors] / 100.0)
+    window = int(np.ceil((stereo.path_m + 2 * stereo.baseline_m) / step_m)) + 1
+    for number in range(count):
+        for _ in range(_TRIES):
+            last = int(rng.integers(window, len(poses)))
+            of_query = poses[last - window : last + 1]
+            odometry = simulate_camera_odometry(of_query, 1000 * seed + number)
+            views = [
+                MovingView(_image(world, camera, pose, 10_000 * seed + last - window + k), odom)
+                for k, (pose, odom) in enumerate(zip(of_query, odometry, strict=True))
+            ]
+            cloud = stereo.reconstruct(views, camera)
+            if len(cloud) >= _LEAST_POINTS:
+                yield CameraQuery(kind, condition, cloud, odometry[-1].rotation, of_query[-1])
+                break
+
+
+def _way(world: World, step_m: float, seed: int, *, backwards: bool) -> list[Pose]:
+    """Poses of the camera where the map has been driven: of a street the first part, of rooms a lap."""
+    if world.roads:
+        route = plan_route(world)
+        poses = drive_route(world, route[::-1] if backwards else route, spacing_m=step_m, seed=seed)
+        count = int(_LONGEST_M[True] / step_m)
+        return poses[-count:] if backwards else poses[:count]
+    lap = np.array([pose.translation for pose in walk(world, _LAP_FRAMES, seed)])
+    length_m = float(np.linalg.norm(np.diff(lap, axis=0), axis=1).sum())
+    return walk(world, int(length_m / step_m), seed)
+
+
+def _image(world: World, camera: Camera, pose: Pose, seed: int) -> Array:
+    return np.asarray(cv2.cvtColor(render(world, camera, pose, seed=seed), cv2.COLOR_BGR2GRAY))
+
+
+def _cloud(rows: Array) -> CameraCloud:
+    values = rows.astype(float)
+    return CameraCloud(values[:, :3], values[:, 3], values[:, 4:])
+
+
+def _pose(matrix: Array) -> Pose:
+    u, _, vt = np.linalg.svd(matrix[:3, :3])
+    return Pose(u @ vt, matrix[:3, 3])
+
+
+def _path(folder: Path, split: CameraSplit, number: int) -> Path:
+    return folder / f"{split.name}-{number:02}.npz"

@@ -1,0 +1,89 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The covariance of a camera's pose by the surfaces that its cloud was aligned with, before calibration.
+
+Errors of neighbouring points are alike: they come of the same pair of images, whose relative pose is off. So the
+covariance is not that of as many independent points, but the sandwich of the sums over parts of the view (White 1980;
+Liang and Zeger 1986, for clusters). The error of odometry's scale is common to all of them and comes to it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vloc_ros.core.clouds.motion_stereo import CameraCloud
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.camera_cloud_alignment import CameraAgreement
+from vloc_ros.core.localization.camera_cloud_evidence import parts_of_view
+from vloc_ros.core.localization.scan_covariance import widen_open_direction
+
+# 1 / m² or 1 / rad²: a kilometre
+_LEAST_INFORMATION = 1e-6
+_PART_RAD = np.radians(12.0)
+# the sums over fewer parts, six of which the pose takes up, say nothing of how far off they are
+_LEAST_PARTS, _LEAST_PARTS_OF_HALF, _LEAST_IN_HALF = 8, 2, 20
+
+
+def estimate_camera_covariance(
+    cloud: CameraCloud, scene_from_camera: Pose, agreement: CameraAgreement, *, scale_std: float
+) -> tuple[Array, float]:
+    """(6, 6) covariance of the camera in the scene, not calibrated, and the distance between two halves' positions.
+
+    Of a view that is too narrow for it, the covariance is that of an unknown pose and the distance infinite.
+
+    Args:
+        cloud: in the optical frame.
+        scene_from_camera: the pose.
+        agreement: of the cloud with the scene there.
+        scale_std: standard deviation of the relative error of odometry's distances.
+    """
+    used = np.flatnonzero(agreement.on_surface)
+    jacobian, weights = agreement.linearize(scene_from_camera, used)
+    inverse = _invert(jacobian.T @ (jacobian * weights[:, None]))
+    parts, which = np.unique(parts_of_view(cloud.points[used], part_rad=_PART_RAD), return_inverse=True)
+    weighted = jacobian * weights[:, None]
+    pulls = np.zeros((len(parts), 6))
+    np.add.at(pulls, which, weighted * agreement.matches.residuals[used, None])
+    if len(parts) < _LEAST_PARTS:
+        return np.eye(6) / _LEAST_INFORMATION, np.inf
+    few = len(parts) / (len(parts) - 6)
+    by_scale = inverse @ weighted.T @ _lengthen(cloud, scene_from_camera, agreement, used)
+    covariance = inverse + few * inverse @ (pulls.T @ pulls) @ inverse + scale_std**2 * np.outer(by_scale, by_scale)
+    widened = widen_open_direction(covariance, agreement.matches.normals[used])
+    is_first = parts % 2 == 0
+    halves = (is_first[which], ~is_first[which])
+    if min(is_first.sum(), (~is_first).sum()) < _LEAST_PARTS_OF_HALF or min(map(np.sum, halves)) < _LEAST_IN_HALF:
+        return widened, np.inf
+    return widened, _distance_of_halves(weighted, jacobian, agreement.matches.residuals[used], halves)
+
+
+def _lengthen(cloud: CameraCloud, pose: Pose, agreement: CameraAgreement, used: Array) -> Array:
+    """(M,) change of the residuals by the relative change of the scale."""
+    moved = cloud.points[used] @ pose.rotation.T
+    return np.asarray(np.einsum("ij,ij->i", moved, agreement.matches.normals[used]))
+
+
+def _distance_of_halves(weighted: Array, jacobian: Array, residuals: Array, halves: tuple[Array, Array]) -> float:
+    """Metres between the positions that two halves of the points lead to by a step of Gauss and Newton."""
+    steps = []
+    for half in halves:
+        steps.append(_invert(weighted[half].T @ jacobian[half]) @ weighted[half].T @ residuals[half])
+    return float(np.linalg.norm(steps[0][:3] - steps[1][:3]))
+
+
+def _invert(information: Array) -> Array:
+    """(6, 6) inverse of an information matrix, a kilometre where there is none."""
+    values, vectors = np.linalg.eigh((information + information.T) / 2)
+    return np.asarray((vectors / np.maximum(values, _LEAST_INFORMATION)) @ vectors.T)
