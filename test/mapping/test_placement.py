@@ -117,7 +117,7 @@ def test_a_map_bends_as_much_as_it_says() -> None:
         to_truth = Similarity.fit_poses(placed, scene.poses, with_scale=False)
         placed = [to_truth.apply_to_pose(pose) for pose in placed]
         off = np.concatenate([one.error_to(pose) for one, pose in zip(placed, scene.poses, strict=True)])
-        errors.append((off - moves @ np.linalg.lstsq(moves, off)[0]).reshape(-1, 6))
+        errors.append((off - moves @ np.linalg.lstsq(moves, off, rcond=None)[0]).reshape(-1, 6))
         bending.append(placement.bending)
     found, expected = np.sqrt(np.mean(np.square(errors), axis=(0, 1))), np.sqrt(np.mean(bending, axis=0))
     assert (found / expected).tolist() == [pytest.approx(1.0, abs=0.5)] * 6, found / expected

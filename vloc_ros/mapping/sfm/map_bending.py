@@ -98,7 +98,7 @@ def bending_of_poses(joint: Array, poses: Sequence[Pose], *, with_scale: bool = 
         to_map[start + 3 : start + 6, start : start + 3] = pose.rotation
         moves.append(frame_jacobian(pose.translation - centre)[:6, : 7 if with_scale else 6])
     movement = np.concatenate(moves)
-    bent = to_map - movement @ np.linalg.lstsq(movement, to_map)[0]
+    bent = to_map - movement @ np.linalg.lstsq(movement, to_map, rcond=None)[0]
     variances = np.einsum("ij,jk,ik->i", bent, joint, bent).reshape(-1, 6)
     # not the mean: an image that hardly anything holds says nothing of where the others are
     return np.asarray(_DEPENDENT_ERRORS**2 * np.median(variances, axis=0))
