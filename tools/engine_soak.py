@@ -24,11 +24,11 @@ Runtime gives the outputs.
 
 Read every ten seconds are the anonymous memory of each process, what of it is in use, what is allocated on the device,
 recorded graphs, and how many threads called CUDA. A leak is in use; what is resident also grows by what the allocators
-keep of the largest backlog so far, a mebibyte (an arena of Python) at a time. The middleware keeps a buffer for each
-image that waited at once, so that the run begins with a burst of images. So the exit code is 1 where, from the
-third minute to the last, what malloc has handed out grew by 2 MB or more (150 bytes an image in an hour at 5 Hz) or the
-blocks of Python's allocator by 1 % or more; where resident memory grew by 5 MB or more over the second half; where what
-is allocated on the device changed, calls came from a second thread, less than half of what was not dropped was OK, or a
+keep of the largest backlog so far, a mebibyte (an arena of Python) at a time. Queues are filled by a burst of images
+first, since what they took for images that waited stays taken. So the exit code is 1 where, from the third minute to
+the last, what malloc has handed out grew by 2 MB or more (150 bytes an image in an hour at 5 Hz) or the blocks of
+Python's allocator by 1 % or more; where resident memory grew by 5 MB or more over the second half; where what is
+allocated on the device changed, calls came from a second thread, less than half of what was not dropped was OK, or a
 node ended. Runs of at least forty minutes are kept in docs/benchmark/engine_soak.json.
 """
 

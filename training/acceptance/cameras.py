@@ -41,8 +41,7 @@ from training.framework.command import make_parser, run_command
 from vloc_ros.core.geometry.covariance import fit_calibration
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.acceptance import CAMERA_KIND, AcceptanceModel
-from vloc_ros.storage.acceptance_tables import FOLDER
-from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 
 _NAME = "acceptance.cameras"
 
@@ -88,14 +87,7 @@ def _run(args: argparse.Namespace) -> None:
     errors, covariances = zip(*likely, strict=True)
     calibration = fit_calibration(np.concatenate(errors), np.concatenate(covariances))
     out = args.out or FOLDER / f"{CAMERA_KIND}.json"
-    mapping = model.to_mapping() | {
-        "calibration": {
-            "scale": calibration.scale,
-            "floor": calibration.floor.tolist(),
-            "samples": calibration.samples,
-        }
-    }
-    write_bytes_atomically(out, (json.dumps(mapping, indent=1) + "\n").encode())
+    write_acceptance_table(out, model, calibration)
     figures = {
         name: summarize(model, of_split.table)
         | {

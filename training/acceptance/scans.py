@@ -45,8 +45,7 @@ from vloc_ros.core.geometry.covariance import (
 )
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.acceptance import CLOUD_KIND, AcceptanceModel
-from vloc_ros.storage.acceptance_tables import FOLDER
-from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 
 _NAME = "acceptance.scans"
 # standard deviations of a map's poses, metres and radians: the simulated ones are exact, those of recordings are not
@@ -100,14 +99,7 @@ def _run(args: argparse.Namespace) -> None:
     model = refuse_known_wrong(choose_thresholds(fitted, tables["choose"][0]), tables["fit"][0], tables["choose"][0])
     calibration = fit_calibration(*select_accepted(model, *tables["fit"]))
     out = args.out or FOLDER / f"{CLOUD_KIND}.json"
-    mapping = model.to_mapping() | {
-        "calibration": {
-            "scale": calibration.scale,
-            "floor": calibration.floor.tolist(),
-            "samples": calibration.samples,
-        }
-    }
-    write_bytes_atomically(out, (json.dumps(mapping, indent=1) + "\n").encode())
+    write_acceptance_table(out, model, calibration)
     report = summarize(model, tables["report"][0]) | {
         "worlds": SPLITS["report"].kinds,
         "covariance": measure_consistency(calibration, *select_accepted(model, *tables["report"])),

@@ -67,8 +67,7 @@ from vloc_ros.geo.aerial_map import make_aerial_map
 from vloc_ros.geo.ground_images import GroundImage
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.world import make_aliased_world, make_world
-from vloc_ros.storage.acceptance_tables import FOLDER
-from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 
 _NAME = "acceptance.tiles"
 RIGHT_M, RIGHT_RAD, WRONG_M, WRONG_RAD = 2.0, np.radians(4.0), 5.0, np.radians(10.0)
@@ -251,14 +250,8 @@ def _run(args: argparse.Namespace) -> None:
     # negatives are few, and all but impossible: what is more likely wrong than right is refused all the same
     model = replace(model, thresholds=np.maximum(model.thresholds, 0.0))
     calibration = _calibrate(model, *tables["fit"])
-    of_covariance = {
-        "scale": calibration.scale,
-        "floor": calibration.floor.tolist(),
-        "samples": calibration.samples,
-    }
     out = args.out or FOLDER / f"{TILE_KIND}.json"
-    mapping = model.to_mapping() | {"calibration": of_covariance}
-    write_bytes_atomically(out, (json.dumps(mapping, indent=1) + "\n").encode())
+    write_acceptance_table(out, model, calibration)
     print(json.dumps(summarize(model, tables["report"][0]), indent=1))
     print(out)
 

@@ -24,6 +24,7 @@ import numpy as np
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.localization.acceptance import CAMERA_KIND, CLOUD_KIND, TILE_KIND, AcceptanceModel
+from vloc_ros.storage.atomic import write_bytes_atomically
 
 FOLDER = Path(__file__).with_name("acceptance")
 # the others are those of extractors
@@ -62,3 +63,14 @@ def read_calibration(kind: str) -> CovarianceCalibration:
         return CovarianceCalibration(float(values["scale"]), floor, int(values["samples"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise MapError(f"{path}: has no calibration ({error!r}); install vloc_ros again") from error
+
+
+def write_acceptance_table(path: Path, model: AcceptanceModel, calibration: CovarianceCalibration) -> None:
+    """Write the table of a kind of hypotheses with the calibration of their covariance, as the functions above read it.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    values = {"scale": calibration.scale, "floor": calibration.floor.tolist(), "samples": calibration.samples}
+    mapping = model.to_mapping() | {"calibration": values}
+    write_bytes_atomically(path, (json.dumps(mapping, indent=1) + "\n").encode())
