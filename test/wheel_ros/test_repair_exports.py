@@ -22,7 +22,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-REPLACE = runpy.run_path(str(ROOT / "tools/wheel_ros/repair_exports.py"))["replace_include_folders"]
+REPAIR = runpy.run_path(str(ROOT / "tools/wheel_ros/repair_exports.py"))
+REPLACE = REPAIR["replace_include_folders"]
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,12 @@ def test_the_headers_of_the_container_and_of_another_numpy_are_replaced(numpy_wa
     repaired = REPLACE(text, python_headers="/p/include", numpy_headers="/n/numpy/core/include")
     assert repaired == 'set(a "${_IMPORT_PREFIX}/include/b;/n/numpy/core/include;/p/include")'
     assert REPLACE(repaired, python_headers="/p/include", numpy_headers="/n/numpy/core/include") == repaired
+
+
+@pytest.mark.parametrize(("generator", "stays"), [("rosidl_typesupport_cpp", False), ("rosidl_typesupport_c", True)])
+def test_messages_are_generated_for_c_and_python_alone(generator: str, stays: bool) -> None:
+    registration = (
+        f'ament_register_extension(\n "rosidl_generate_idl_interfaces"\n "{generator}"\n "{generator}.cmake")'
+    )
+    text = f"macro(register)\n{registration}\n  set(a b)\nendmacro()"
+    assert REPAIR["remove_cpp_generator"](text) == (text if stays else text.replace(registration, ""))
