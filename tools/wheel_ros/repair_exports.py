@@ -18,8 +18,8 @@ They name its own Python and NumPy headers afterwards, and generate messages for
 
 The wheels were built in a manylinux container, and the export files of the message packages still name its include
 folders (`/opt/python/cp3XX-cp3XX/...`). CMake refuses an imported target whose include folder does not exist, so no
-message package could be built against them. Nothing in C++ is built against the wheels, and the C++ of vloc_msgs was half of the time
-that its build takes. Run after every installation of the wheels; a second run changes nothing.
+message package could be built against them. Nothing in C++ is built against the wheels, and C++ was half of the time
+that building vloc_msgs took. Run after every installation of the wheels; a second run changes nothing.
 """
 
 from __future__ import annotations
