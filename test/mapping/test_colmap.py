@@ -83,6 +83,16 @@ def test_images_that_share_nothing_are_refused() -> None:
         reconstruct(scene.images(posed=False), scene.features, {})
 
 
+def test_images_from_one_place_are_refused_for_what_is_wrong() -> None:
+    scene = make_posed_points(images=4)
+    one, rng = scene.features[0], np.random.default_rng(0)
+    seen = [replace(one, xy=(one.xy + rng.normal(0, 0.2, one.xy.shape)).astype(np.float32)) for _ in range(4)]
+    same = np.column_stack([np.arange(len(one)), np.arange(len(one))]).astype(np.uint32)
+    matches = {(i, j): same for i in range(4) for j in range(i + 1, 4)}
+    with pytest.raises(InputError, match=f"overlap, by up to {len(one)} matches"):
+        reconstruct(scene.images(posed=False), seen, matches)
+
+
 def test_a_missing_pose_is_named() -> None:
     scene = make_posed_points(images=4)
     images = scene.images()

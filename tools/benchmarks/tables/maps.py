@@ -179,6 +179,29 @@ def images_alone(figures: Mapping[str, Figures]) -> Table:
     return Table(["map", "NEES / 6", "inside 95 %", "position alone inside 95 %"], rows)
 
 
+def recordings(figures: Mapping[str, Figures]) -> Table:
+    """Maps from what robots record: what became of the images, and of queries."""
+    rows = []
+    for name, f in figures["recordings"]["rows"].items():
+        asked = f.get("evaluation")
+        if f["code"] or asked is None:
+            rows.append([name, f.get("refusal", f"{f.get('placed')} images placed"), *[""] * 5])
+            continue
+        rows.append(
+            [
+                name,
+                f"{f['placed']} images placed",
+                f"{asked['accepted']}/{asked['queries']}",
+                str(asked["false_accepts"]),
+                median_error(asked),
+                hits(asked, "5cm_5deg"),
+                f"{asked['covariance']['nees_per_dof']:.2f}, {asked['covariance']['inside_95']:.0%}",
+            ]
+        )
+    header = ["recording", "map", "accepted", "false accepts", "median error", "5 cm 5°", "NEES, in 95 %"]
+    return Table(header, rows)
+
+
 def statistics(figures: Mapping[str, Figures]) -> Table:
     """Keypoints and matches in simulated images and in real ones."""
     header, *rows = [[cell.strip() for cell in line.split("|")] for line in figures["statistics"]["lines"]]
@@ -195,5 +218,6 @@ TABLES = {
     "wrong_priors": TableSource(("negatives_with_priors",), wrong_priors),
     "covariance": TableSource(("covariance",), covariance),
     "images_alone": TableSource(("images_alone",), images_alone),
+    "recordings": TableSource(("recordings",), recordings),
     "statistics": TableSource(("statistics",), statistics),
 }

@@ -83,7 +83,7 @@ def reconstruct(
         progress: shows the images placed.
 
     Raises:
-        InputError: no two images show enough of the same.
+        InputError: no two images show enough of the same from places far enough apart.
     """
     placed = iter(progress(images, description="structure from motion", total=len(images)))
 
@@ -96,12 +96,23 @@ def reconstruct(
         pycolmap.set_random_seed(_SEED)
         models = pycolmap.incremental_mapping(database, folder, folder, _options(), next_image_callback=show_next)
     if not models:
-        raise InputError(
-            f"no two of the {len(images)} images show enough of the same to start a map; take them closer together"
-        )
+        raise InputError(_explain_no_start(len(images), max((len(of_pair) for of_pair in matches.values()), default=0)))
     built = max(models.values(), key=lambda model: int(model.num_reg_images()))
     _adjust_robustly(built)
     return _structure(built, _poses(built, len(images)))
+
+
+def _explain_no_start(images: int, most_matches: int) -> str:
+    """Why no pair of images could start a map, and what to do."""
+    if most_matches >= pycolmap.IncrementalMapperOptions().init_min_num_inliers:
+        return (
+            f"the {images} images overlap, by up to {most_matches} matches, but no two of them were taken far enough "
+            "apart to tell how far away things are; move the camera while it records, not only turn it"
+        )
+    return (
+        f"no two of the {images} images show enough of the same to start a map, at most {most_matches} matches; take "
+        "them closer together"
+    )
 
 
 def _poses(built: pycolmap.Reconstruction, count: int) -> tuple[Pose | None, ...]:
