@@ -80,6 +80,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "drawn_maps_castle": partial(drawn_maps.real_maps, scene="castle"),
     "drawn_maps_rooms": partial(drawn_maps.simulated_maps, kind="room"),
     "drawn_maps_streets": partial(drawn_maps.simulated_maps, kind="street"),
+    "images_alone": real.images_alone,
     "recordings": recordings.recordings,
     "merged": real.merged,
     "compression": compression.compression,

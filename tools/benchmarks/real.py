@@ -121,6 +121,32 @@ def measured_poses(out: Path) -> dict[str, Any]:
     return figures
 
 
+def images_alone(out: Path) -> dict[str, Any]:
+    """Maps from images without poses, in a frame and scale of their own that the true ones are aligned with."""
+    rows = {
+        "castle": ("castle", ()),
+        "castle, --max-keypoints 4000": ("castle", CASTLE_KEYPOINTS),
+        "castle, --distance": ("castle", _known_distance("castle")),
+        "redkitchen": ("redkitchen", ()),
+    }
+    maps = []
+    for title, (name, options) in rows.items():
+        data, folder = scene(name), out / "maps" / f"alone-{len(maps)}"
+        shutil.rmtree(folder, ignore_errors=True)
+        given = ("--images", data / "map/images", "--camera", data / "camera_info.yaml", "--structure", "sfm")
+        seconds = vloc("map", "build", *given, *options, "--out", folder)
+        scale = () if "--distance" in options else ("--correct-scale",)
+        maps.append({"name": title, "build_s": seconds, **queries(out, name, folder, "--align", *scale)})
+    return {"maps": maps}
+
+
+def _known_distance(name: str) -> tuple[str, ...]:
+    """How far apart the cameras of the first and the last image are."""
+    images = sorted(path.name for path in (scene(name) / "map/images").iterdir())
+    true = read_tum(scene(name) / "map/poses_tum.txt").poses
+    return "--distance", images[0], images[-1], f"{true[0].distance_to(true[-1])[0]:.4f}"
+
+
 def simulate_odometry(true: Sequence[Pose], part: float, *, seed: int) -> list[Pose]:
     """What wheel odometry of a base at the camera would measure, from the true first pose on.
 

@@ -30,6 +30,7 @@ from ros_session import WAIT_S, Ros
 from std_srvs.srv import Trigger
 
 from vloc_ros.footprint import ONE_HEAP
+from vloc_ros.nodes.rclpy_support import process
 from vloc_ros.nodes.rclpy_support.process import WaitingGroup
 
 NODE = """
@@ -81,6 +82,27 @@ def test_a_callback_may_wait_for_another_one(ros: Ros) -> None:
     waited = ros.call_while(Trigger, "wait", Trigger.Request(), lambda: ros.call(Trigger, "bring", Trigger.Request()))
     assert waited.success
     assert len(set(threads)) == 2
+
+
+def test_a_callback_that_fails_on_its_own_thread_is_in_the_log(ros: Ros, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged, is_logged = list[str](), threading.Event()
+
+    class Log:
+        def fatal(self, message: str) -> None:
+            logged.append(message)
+            is_logged.set()
+
+    def fail(_: Trigger.Request, __: Trigger.Response) -> Trigger.Response:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(process, "get_logger", lambda _: Log())
+    ros.node.create_service(Trigger, "fail", fail, callback_group=WaitingGroup())
+    client = ros.node.create_client(Trigger, "fail")
+    assert client.wait_for_service(WAIT_S)
+    client.call_async(Trigger.Request())
+    assert is_logged.wait(WAIT_S)
+    assert "ValueError: a bug" in logged[0]
+    ros.node.destroy_client(client)
 
 
 def test_callbacks_run_on_the_thread_that_spins(ros: Ros) -> None:

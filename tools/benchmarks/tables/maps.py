@@ -166,17 +166,19 @@ def covariance(figures: Mapping[str, Figures]) -> Table:
 
 
 def images_alone(figures: Mapping[str, Figures]) -> Table:
-    """Consistency of the covariance of maps from images alone."""
+    """Accuracy and consistency of the covariance of maps from images alone."""
     rows = [
         [
-            one["name"],
-            f"{one['nees']:.1f}",
-            f"{one['inside']:.0%}",
-            f"{one['position_inside']:.0%}" if "position_inside" in one else "",
+            f["name"],
+            median_error(f),
+            f"{f['accepted']}/{f['queries']}",
+            f"{f['covariance']['nees_per_dof']:.1f}",
+            f"{f['covariance']['inside_95']:.0%}",
+            f"{f['covariance']['position_inside_95']:.0%}",
         ]
-        for one in figures["images_alone"]["maps"]
+        for f in figures["images_alone"]["maps"]
     ]
-    return Table(["map", "NEES / 6", "inside 95 %", "position alone inside 95 %"], rows)
+    return Table(["map", "median error", "accepted", "NEES / 6", "inside 95 %", "position alone inside 95 %"], rows)
 
 
 def recordings(figures: Mapping[str, Figures]) -> Table:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ def _begin(task: Task) -> None:
                 task.result()
         except InvalidHandle as error:  # the node may be destroyed meanwhile, and with it the service
             get_logger("vloc_ros").info(f"a response was lost: {error}")
+        except Exception:  # a bug: whoever asked waits in vain, but the node goes on, and its log says why
+            get_logger("vloc_ros").fatal(f"a request has no response: {traceback.format_exc()}")
 
     threading.Thread(target=run, name="waiting", daemon=True).start()
     begun.wait()
