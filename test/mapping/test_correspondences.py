@@ -108,6 +108,26 @@ def test_consistent_matches_are_of_the_pairs_they_were_asked_for() -> None:
         assert {tuple(row) for row in kept.matches} <= {tuple(row) for row in matches[pair]}
 
 
+def test_a_measured_motion_tells_a_step_along_a_wall_from_a_turn() -> None:
+    """Of a picture on a wall many relative poses explain all matches, and the best often takes a step for a turn."""
+    turned = [0, 0]
+    for seed in range(6):
+        rng, first = np.random.default_rng(seed), Pose.identity()
+        second = Pose.from_rotation_vector(rng.normal(0.0, 0.01, 3), [0.16, 0.01, 0.0])
+        measured = [first, second @ Pose.from_rotation_vector(rng.normal(0.0, 0.005, 3), rng.normal(0.0, 0.01, 3))]
+        picture = np.column_stack([rng.uniform(-0.3, 0.3, (150, 2)), np.full(150, 2.0)])
+        seen = [
+            CAMERA.project(one.inverse().apply(picture)) + rng.normal(0.0, 0.8, (150, 2)) for one in (first, second)
+        ]
+        rays, matches = [CAMERA.unproject(one) for one in seen], {(0, 1): np.repeat(np.arange(150), 2).reshape(-1, 2)}
+        for k, known in enumerate([(), measured]):
+            [(_, found)] = verify_pairs(matches, rays, [CAMERA] * 2, max_error_px=2.0, measured=known)
+            assert len(found.matches) > 100
+            turned[k] += found.first_from_second.distance_to(second)[1] > 0.02
+    assert turned[0] >= 3
+    assert turned[1] == 0
+
+
 def test_parallax_is_the_angle_between_rays_to_one_point() -> None:
     rays = (np.array([[0.0, 0.0, 1.0]]), np.array([[np.tan(0.1), 0.0, 1.0]]))
     assert parallax(*rays) == pytest.approx(0.1)

@@ -22,6 +22,7 @@ from functools import partial
 
 import numpy as np
 import poselib
+from scipy.optimize import least_squares
 
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
@@ -32,6 +33,10 @@ from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 # less parallax is noise of the keypoints: two pixels of a common camera
 LEAST_PARALLAX_RAD = 0.004
 _MIN_BASELINE_M = 1e-6
+# of the matches that the best relative pose explains, so many are explained by another that is taken for as good
+_ABOUT_AS_MANY = 0.9
+# of a measured motion, where two explain the matches alike: of its turn, of its step and what grows with it
+_TURN_STD_RAD, _STEP_STD_M, _STEP_STD = 0.01, 0.02, 0.05
 _MIN_FOR_RELATIVE_POSE = 5
 _RELATIVE_POSE = {"max_iterations": 1000, "min_iterations": 100, "success_prob": 0.999, "seed": 0}
 _IDEAL_CAMERA = {"model": "SIMPLE_PINHOLE", "width": 2, "height": 2, "params": [1.0, 0.0, 0.0]}
@@ -65,6 +70,7 @@ def verify_pairs(
     cameras: Sequence[Camera],
     *,
     max_error_px: float,
+    measured: Sequence[Pose] = (),
     workers: Workers = THIS_PROCESS,
 ) -> Iterator[tuple[Pair, VerifiedPair]]:
     """Every pair with its relative pose and the matches that this explains, in the order of the pairs.
@@ -74,18 +80,31 @@ def verify_pairs(
         rays: (K, 3) rays with z = 1 of each image's keypoints.
         cameras: of each image.
         max_error_px: distance from the epipolar line.
+        measured: map_from_camera of each image, which choose between relative poses that explain its matches alike;
+            empty where they are not known.
         workers: do it.
     """
     views = list(zip(rays, cameras, strict=True))
-    return zip(matches, workers.map_pairs(partial(_verify, max_error_px=max_error_px), views, matches), strict=True)
+    expected = {(i, j): measured[i].inverse() @ measured[j] if measured else None for i, j in matches}
+    of_pairs = {pair: (found, expected[pair]) for pair, found in matches.items()}
+    return zip(matches, workers.map_pairs(partial(_verify, max_error_px=max_error_px), views, of_pairs), strict=True)
 
 
 def _verify(
-    first: tuple[Array, Camera], second: tuple[Array, Camera], found: Array, *, max_error_px: float
+    first: tuple[Array, Camera],
+    second: tuple[Array, Camera],
+    matched: tuple[Array, Pose | None],
+    *,
+    max_error_px: float,
 ) -> VerifiedPair:
-    """The geometry of two images, by their rays and cameras, from matches."""
+    """The geometry of two images, by their rays and cameras, from matches and what was measured of it."""
+    found, expected = matched
     both, cameras = (first[0][found[:, 0]], second[0][found[:, 1]]), (first[1], second[1])
     first_from_second, meeting = estimate_relative_pose(both, cameras, max_error_px=max_error_px)
+    if expected is not None:
+        first_from_second, meeting = _nearer_to_measured(
+            (first_from_second, meeting), expected, both, cameras, max_error_px=max_error_px
+        )
     parallax_rad = parallax(both[0][meeting], both[1][meeting] @ first_from_second.rotation.T)
     return VerifiedPair(found[meeting], first_from_second, parallax_rad)
 
@@ -140,6 +159,47 @@ def estimate_relative_pose(
     return Pose(pose.R, pose.t / length).inverse(), inliers
 
 
+def _nearer_to_measured(
+    estimated: tuple[Pose, Array],
+    expected: Pose,
+    rays: tuple[Array, Array],
+    cameras: tuple[Camera, Camera],
+    *,
+    max_error_px: float,
+) -> tuple[Pose, Array]:
+    """A relative pose that is refined from a measured one, where it explains the matches about as well.
+
+    Of a plane, such as a wall, two relative poses explain all matches, and of a small part of it a whole range of them:
+    a step aside looks like a turn (Hartley and Zisserman, Multiple View Geometry, 13.1). What the images leave open the
+    measured pose decides.
+    """
+    found, inliers = estimated
+    if not inliers.any() or np.linalg.norm(expected.translation) < _MIN_BASELINE_M:
+        return estimated
+    if found.distance_to(expected)[1] < _TURN_STD_RAD:
+        return estimated
+    near = _refine_measured(expected, (rays[0][inliers], rays[1][inliers]), cameras)
+    meeting = epipolar_inliers(rays, (Pose.identity(), near), cameras, max_error_px=max_error_px)
+    if meeting.sum() < _ABOUT_AS_MANY * inliers.sum():
+        return estimated
+    return Pose(near.rotation, near.translation / np.linalg.norm(near.translation)), meeting
+
+
+def _refine_measured(expected: Pose, rays: tuple[Array, Array], cameras: tuple[Camera, Camera]) -> Pose:
+    """first_from_second that explains (M, 3) matched rays, under a Cauchy loss, as near to a measured one as it may."""
+    length = np.linalg.norm(expected.translation)
+    stds = np.repeat([_TURN_STD_RAD, _STEP_STD_M + _STEP_STD * length], 3)
+
+    def moved(by: Array) -> Pose:
+        return Pose.from_rotation_vector(by[:3], expected.translation + by[3:]) @ Pose(expected.rotation, np.zeros(3))
+
+    def errors(by: Array) -> Array:
+        epipolar_px = _sampson_errors_px(rays, moved(by), cameras)
+        return np.concatenate([np.sqrt(np.log1p(epipolar_px**2)), by / stds])
+
+    return moved(least_squares(errors, np.zeros(6), x_scale=stds, method="lm", max_nfev=100).x)
+
+
 def epipolar_inliers(
     rays: tuple[Array, Array], poses: tuple[Pose, Pose], cameras: tuple[Camera, Camera], *, max_error_px: float
 ) -> Array:
@@ -148,15 +208,21 @@ def epipolar_inliers(
     Sampson's approximation of the reprojection error: Hartley and Zisserman, Multiple View Geometry, 11.4.3.
     """
     first_from_second = poses[0].inverse() @ poses[1]
-    baseline = float(np.linalg.norm(first_from_second.translation))
-    if baseline < _MIN_BASELINE_M:
+    if np.linalg.norm(first_from_second.translation) < _MIN_BASELINE_M:
         return np.zeros(len(rays[0]), bool)
-    essential = skew(first_from_second.translation / baseline) @ first_from_second.rotation
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(_sampson_errors_px(rays, first_from_second, cameras)) < max_error_px)
+
+
+def _sampson_errors_px(rays: tuple[Array, Array], first_from_second: Pose, cameras: tuple[Camera, Camera]) -> Array:
+    """(M,) signed distances of matches from a relative pose whose translation is not zero."""
+    direction = first_from_second.translation / np.linalg.norm(first_from_second.translation)
+    essential = skew(direction) @ first_from_second.rotation
     line_in_first, line_in_second = rays[1] @ essential.T, rays[0] @ essential
     algebraic = np.einsum("ij,ij->i", rays[0], line_in_first)
     gradient = (line_in_first[:, :2] ** 2).sum(axis=1) + (line_in_second[:, :2] ** 2).sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(algebraic**2 < (max_error_px / _focal_px(cameras)) ** 2 * gradient)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(_focal_px(cameras) * algebraic / np.sqrt(gradient))
 
 
 def _focal_px(cameras: tuple[Camera, Camera]) -> float:

@@ -103,7 +103,7 @@ def place_by_measurements(
     )
     alike = pairs_by_similarity(global_descriptors(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
     matches = match_views(views, sorted({*near, *alike}), matched, config, progress, workers)
-    geometries = two_view_geometries(views, matches, config, progress, workers)
+    geometries = two_view_geometries(views, matches, config, progress, workers, measured=measured)
     stamps_ns = [view.image.stamp_ns for view in sets.choose(views)]
     offset_s = estimate_time_offset(stamps_ns, given.camera_path, sets.choose_pairs(geometries))
     measured, anchors = _in_frame_of_map(views, measured, given, offset_s)
