@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Keypoints of photographs that many commands of a test module are given: the same each time, and most of their work."""
+"""Keypoints of photographs that many commands of a test module are given: most of their work, and always the same."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Test files as pytest compiles them, with assertions that show their values; in a new checkout none is compiled yet."""
+"""Test files as pytest compiles them, with assertions that show their values; none is compiled in a new checkout."""
 
 from __future__ import annotations
 
