@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from rewritten_assertions import rewrite_assertions
 
 from vloc_ros.evaluation.live_processes import free_domain
 
@@ -144,6 +145,22 @@ def wall(tmp_path_factory: pytest.TempPathFactory) -> Wall:
     write_map(scene.landmark_map, folder / "wall")
     write_map(make_plane_scene(seed=5).landmark_map, folder / "other")
     return Wall(scene, poses(6, seed=1), folder / "wall", folder / "other")
+
+
+@pytest.fixture(scope="module")
+def each_image_once() -> Iterator[None]:
+    """For modules whose commands are given the same photographs again and again."""
+    from remembered_keypoints import remembered_keypoints
+
+    with remembered_keypoints():
+        yield
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the test files before pytest-xdist starts its processes, each of which loads all of them."""
+    config = session.config
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        rewrite_assertions(config, Path(__file__).parent, processes=os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -36,6 +36,8 @@ def vloc(*words: object) -> None:
     assert main([str(word) for word in words]) == 0
 
 
+pytestmark = pytest.mark.usefixtures("each_image_once")
+
 Images = tuple[Path, Path, Path]
 _EVERY_FOURTH = slice(0, 100, 4)
 _FIRST, _SECOND = slice(0, 50, 4), slice(50, 100, 4)  # the first half does not show all that the queries show
@@ -65,7 +67,7 @@ def built(images: Images, folder: Path, *options: str) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def part_map(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[slice], Path]:
     """Return a function that gives the map of some of redkitchen's 100 images, whose covariance is not calibrated."""
 
@@ -78,19 +80,19 @@ def part_map(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPa
     return lambda images: build_part(images.start, images.stop, images.step or 1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def redkitchen(part_map: Callable[[slice], Path]) -> Path:
     """A map of every fourth image."""
     return part_map(_EVERY_FOURTH)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def queries(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Images:
     """Every fourth query of redkitchen."""
     return part_of(shared_data("redkitchen"), "query", tmp_path_factory.mktemp("queries"), slice(0, 80, 4))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scores(redkitchen, queries, tmp_path_factory) -> dict[str, Any]:
     """Of the map of every fourth image."""
     return evaluated(redkitchen, queries, tmp_path_factory.mktemp("scores") / "scores.json")
@@ -110,7 +112,8 @@ def test_castle_is_localized_to_centimetres(shared_data, tmp_path):
     data = shared_data("castle")
     images = part_of(data, "map", tmp_path / "map", slice(0, 30, 2))
     queries = part_of(data, "query", tmp_path / "query", slice(0, 9, 2))
-    castle = built(images, tmp_path / "castle", "--max-keypoints", "3000", "--set", "calibration_gap_m=0")
+    settings = ("--set", "calibration_gap_m=0", "--set", "extractor.max_megapixels=0.5")
+    castle = built(images, tmp_path / "castle", "--max-keypoints", "3000", *settings)
     scores = evaluated(castle, queries, tmp_path / "scores.json")
     assert scores["queries"] == 5
     assert scores["recall"]["5cm_5deg"] == 1.0
@@ -142,7 +145,7 @@ def _with_focal_length(camera: Camera, factor: float) -> Camera:
     return replace(camera, parameters=(*scaled, *camera.parameters[focal:]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def before(part_map, queries, tmp_path_factory) -> dict[str, Any]:
     """The scores of the map of the first half."""
     return evaluated(part_map(_FIRST), queries, tmp_path_factory.mktemp("before") / "scores.json")

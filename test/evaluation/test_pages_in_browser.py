@@ -21,6 +21,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,31 +46,40 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def browser():
+def open_page(tmp_path_factory):
+    """Open pages one after another in one tab, from one file: Chromium then keeps its process and its plotly.js."""
+    file = tmp_path_factory.mktemp("pages") / "page.html"
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_context(offline=True).new_page()
+        page.set_default_timeout(60_000)  # a page is drawn in a second, on a busy machine in many
+        yield partial(opened, page, file)
+        browser.close()
 
 
 @contextmanager
-def opened(browser, text: str, folder: Path, width: int = 1280) -> Iterator:
+def opened(page, file: Path, text: str, width: int = 1280) -> Iterator:
     """The page, drawn; nothing may be wrong or requested, and nothing be wider than the window."""
-    file = folder / "page.html"
     file.write_text(text)
-    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
-    page, troubles = context.new_page(), []
-    page.set_default_timeout(60_000)  # a page is drawn in a second, on a busy machine in many
-    page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    own = ("data:", "blob:", file.as_uri())
-    page.on("request", lambda request: None if request.url.startswith(own) else troubles.append(request.url))
-    page.goto(file.as_uri())
-    page.wait_for_selector("body[data-ready]")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    yield page
-    assert troubles == []
-    context.close()
+    troubles, own = [], ("data:", "blob:", file.as_uri())
+    listeners = {
+        "console": lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None,
+        "pageerror": lambda error: troubles.append(str(error)),
+        "request": lambda request: None if request.url.startswith(own) else troubles.append(request.url),
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
+    try:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.mouse.move(0, 0)
+        page.goto(file.as_uri())
+        page.wait_for_selector("body[data-ready]")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        yield page
+        assert troubles == []
+    finally:
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
 
 
 def click_middle(page, locator) -> None:
@@ -90,8 +100,8 @@ def report(scene_folder) -> str:
 
 
 @pytest.mark.parametrize("width", [1280, 800])
-def test_a_click_on_a_point_shows_its_image(browser, report, tmp_path, width):
-    with opened(browser, report, tmp_path, width) as page:
+def test_a_click_on_a_point_shows_its_image(open_page, report, width):
+    with open_page(report, width) as page:
         for chart in ("trajectory", "translation", "over_queries"):
             page.evaluate("select(1)")
             index = page.evaluate(f"byId('{chart}').data.findIndex(t => t.customdata && t.customdata.includes(0))")
@@ -105,9 +115,9 @@ def test_a_click_on_a_point_shows_its_image(browser, report, tmp_path, width):
         assert "2.00 cm" in page.inner_text("#facts")
 
 
-def test_a_caption_counts_the_drawn_inliers_and_refused_queries_are_at_the_bad_end(browser, scene_folder, tmp_path):
+def test_a_caption_counts_the_drawn_inliers_and_refused_queries_are_at_the_bad_end(open_page, scene_folder):
     text = report_of(scene_folder, [found(scene_folder.truth[0], inliers=200), refused("dark")])
-    with opened(browser, text, tmp_path) as page:
+    with open_page(text) as page:
         page.evaluate("select(0)")
         assert page.locator("#picture .inlier").count() == 150
         assert "Yellow: 150 of the 200 inliers." in page.inner_text("#picture .caption")
@@ -121,26 +131,26 @@ def test_a_caption_counts_the_drawn_inliers_and_refused_queries_are_at_the_bad_e
         assert page.evaluate("10 ** byId('over_queries').layout.yaxis.range[1]") > heights["refused"]
 
 
-def test_no_error_is_estimated_where_none_is_known(browser, scene_folder, tmp_path):
+def test_no_error_is_estimated_where_none_is_known(open_page, scene_folder):
     result = found(scene_folder.truth[0])
     rows = make_query_rows([ResultRecord("frame-0.png", 0, result)], truth=scene_folder.truth[:1])
     text = report_of(scene_folder, [result], not_comparable="no scale; use --align", images=rows)
-    with opened(browser, text, tmp_path) as page:
+    with open_page(text) as page:
         assert "inliers" in page.inner_text("#facts")
         assert "estimated" not in page.inner_text("#facts")
         assert page.locator("#queries th:has-text('\u03c3')").count() == 0
         assert page.inner_text(".empty code") == "--align"
 
 
-def test_the_toolbar_of_a_chart_is_hidden_until_the_pointer_is_on_it(browser, report, tmp_path):
-    with opened(browser, report, tmp_path) as page:
+def test_the_toolbar_of_a_chart_is_hidden_until_the_pointer_is_on_it(open_page, report):
+    with open_page(report) as page:
         assert not page.locator("#trajectory .modebar").is_visible()
         page.hover("#trajectory .bg", force=True)
         assert page.locator("#trajectory .modebar").is_visible()
 
 
-def test_the_table_is_sorted_walked_by_keys_and_saved(browser, report, tmp_path):
-    with opened(browser, report, tmp_path) as page:
+def test_the_table_is_sorted_walked_by_keys_and_saved(open_page, report):
+    with open_page(report) as page:
         assert page.inner_text("#name") == "frame-1.png", "it begins with the worst"
         names = page.locator("#queries tbody td.name")
         page.click("#queries th button:has-text('error')")
@@ -162,12 +172,12 @@ def test_the_table_is_sorted_walked_by_keys_and_saved(browser, report, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["refused", "negatives", "one", "none drawn"])
-def test_reports_with_little_to_draw(browser, scene_folder, tmp_path, kind):
+def test_reports_with_little_to_draw(open_page, scene_folder, kind):
     results = [refused("dark"), refused("dark")] if kind != "one" else [found(scene_folder.truth[0])]
     page = report_of(scene_folder, results, negatives=kind in ("negatives", "none drawn"))
     if kind == "none drawn":
         page = page.replace('"queries":{"0"', '"queries":{"99"')
-    with opened(browser, page, tmp_path) as shown:
+    with open_page(page) as shown:
         assert shown.inner_text("#name") == "frame-0.png"
         assert shown.locator("#inliers .main-svg").count()
         if kind == "refused":
@@ -177,11 +187,11 @@ def test_reports_with_little_to_draw(browser, scene_folder, tmp_path, kind):
 
 
 @pytest.mark.parametrize("width", [1280, 800])
-def test_a_click_in_a_comparison_selects_the_query(browser, tmp_path, width):
+def test_a_click_in_a_comparison_selects_the_query(open_page, width):
     before = run("before", [row(f"{i}.png", 0.01 + 0.01 * i) for i in range(5)])
     after = run("<i>after", [row(f"{i}.png", None if i == 4 else 0.05 - 0.01 * i) for i in range(5)])
     page_text = make_comparison_page([before, after], compare_with_first([before, after]))
-    with opened(browser, page_text, tmp_path, width) as page:
+    with open_page(page_text, width) as page:
         click_middle(page, page.locator("#pairs .scatterlayer .trace").nth(1).locator(".points path").nth(2))
         page.wait_for_selector("tr[aria-selected=true]")
         assert page.inner_text("tr[aria-selected=true] td.name") == "2.png"
@@ -191,14 +201,14 @@ def test_a_click_in_a_comparison_selects_the_query(browser, tmp_path, width):
         assert page.locator("#queries td.name").all_inner_texts() == ["4.png"]
 
 
-def test_a_comparison_shows_the_images_of_its_queries(browser, scene_folder, tmp_path):
+def test_a_comparison_shows_the_images_of_its_queries(open_page, scene_folder, tmp_path):
     """Of the folder that a run names; only files below it."""
     (tmp_path / "secret.png").write_bytes((scene_folder.images / "frame-000.png").read_bytes())
     names = ["frame-000.png", "frame-001.png", f"{tmp_path}/secret.png", "gone.png"]
     runs = [run(name, [row(one, 0.01 * (i + 1)) for i, one in enumerate(names)]) for name in ("before", "after")]
     runs[1] = replace(runs[1], scores={**runs[1].scores, "run": {"images": str(scene_folder.images)}})
     assert make_comparison_page(runs, compare_with_first(runs)).count("data:image/jpeg") == 2
-    with opened(browser, make_comparison_page(runs, compare_with_first(runs)), tmp_path) as page:
+    with open_page(make_comparison_page(runs, compare_with_first(runs))) as page:
         assert "there are 2, of those" in " ".join(page.inner_text("#picture").split())
         page.locator("#queries td.name", has_text="frame-001.png").click()
         assert page.inner_text("#picture figcaption") == "frame-001.png"
@@ -208,13 +218,13 @@ def test_a_comparison_shows_the_images_of_its_queries(browser, scene_folder, tmp
         assert page.locator("#picture img").is_hidden()
 
 
-def test_a_click_on_a_keyframe_of_a_map_shows_its_image(browser, scene_folder, tmp_path):
+def test_a_click_on_a_keyframe_of_a_map_shows_its_image(open_page, scene_folder):
     landmark_map = scene_folder.scene.landmark_map
     landmark_map = replace(landmark_map, keyframes=replace(landmark_map.keyframes, cameras=(CAMERA,) * 8))
     paths = [scene_folder.images / f"frame-{k % 6:03}.png" for k in range(8)]
     query = QueryPose("<b>query.png", scene_folder.truth[0], "error 1.00 cm")
     text = make_map_page(landmark_map, map_hash="", keyframe_images=paths, queries=[query])
-    with opened(browser, text, tmp_path) as page:
+    with open_page(text) as page:
         at = page.evaluate("targets.find(t => t.keyframe === 3).at.map(v => v / owners.ratio)")
         page.mouse.move(*at)
         assert "3.png\nkeyframe, observes" in page.inner_text("#tip")
@@ -239,8 +249,8 @@ def test_a_click_on_a_keyframe_of_a_map_shows_its_image(browser, scene_folder, t
         assert "observed by" in page.inner_text("#tip")
 
 
-def test_a_map_page_without_images_promises_none(browser, scene_folder, tmp_path):
-    with opened(browser, make_map_page(scene_folder.scene.landmark_map, map_hash=""), tmp_path) as page:
+def test_a_map_page_without_images_promises_none(open_page, scene_folder):
+    with open_page(make_map_page(scene_folder.scene.landmark_map, map_hash="")) as page:
         assert "image" not in page.inner_text(".hint")
         page.mouse.click(*page.evaluate("targets.find(t => t.keyframe === 3).at.map(v => v / owners.ratio)"))
         assert page.inner_text("#card h2") == "3.png"

@@ -143,7 +143,8 @@ def _assert_named(found: str, expected: str) -> None:
 def test_each_is_named_on_real_images(shared_data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     castle = shared_data("castle")
     config = MappingConfig()
-    extractor = build_extractor(config.extractor, None, inference=config.inference)
+    reduced = replace(config.extractor, max_megapixels=0.5)
+    extractor = build_extractor(reduced, None, inference=config.inference)
     camera = read_camera(castle / "camera_info.yaml")
     images = list_posed_images(castle / "map" / "images", camera, poses_file=castle / "map" / "poses_tum.txt")[:16]
     truth = [image.map_from_camera for image in images]

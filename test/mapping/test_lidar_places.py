@@ -62,7 +62,7 @@ def _cloud(drive: LidarDrive, number: int) -> PointCloud:
 @pytest.fixture(scope="module")
 def drive() -> LidarDrive:
     """The lap of a robot with a LiDAR of 16 rings through an apartment."""
-    return drive_with_lidar(make_world("apartment", 7), spacing_m=0.35, seed=3, longest_m=14.0)
+    return drive_with_lidar(make_world("apartment", 7), spacing_m=0.35, seed=3, longest_m=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def lidar_map(drive: LidarDrive) -> LandmarkMap:
 @pytest.fixture(scope="module")
 def queries() -> LidarDrive:
     """Another lap, by another way."""
-    return drive_with_lidar(make_world("apartment", 7), spacing_m=3.5, seed=8, longest_m=14.0)
+    return drive_with_lidar(make_world("apartment", 7), spacing_m=3.5, seed=8, longest_m=10.0)
 
 
 def test_places_are_chosen_by_the_distance_travelled() -> None:
@@ -149,7 +149,7 @@ def test_a_scan_is_localized_near_a_prior_and_despite_it(lidar_map: LandmarkMap,
 @pytest.mark.parametrize("kind", ["room", "apartment"])
 def test_scans_of_another_place_are_refused(lidar_map: LandmarkMap, kind: str) -> None:
     localizer = build_localizer(LocalizerConfig(), lidar_map)
-    other = drive_with_lidar(make_world(kind, 23), spacing_m=4.0, seed=1, longest_m=8.0)
+    other = drive_with_lidar(make_world(kind, 23), spacing_m=4.0, seed=1, longest_m=5.0)
     for k in range(len(other)):
         result = localizer.localize(Query((), cloud=_cloud(other, k)))
         assert not result.ok

@@ -212,7 +212,7 @@ def test_from_photograph_to_fix_in_a_browser(address: str, tmp_path: Path) -> No
     (tmp_path / "photo.png").write_bytes(encode(photograph(GROUND, POSE)))
     (tmp_path / "drawing.svg").write_text("<svg/>")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page, troubles = browser.new_page(viewport={"width": 1200, "height": 800}), []
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: troubles.append(str(error)))

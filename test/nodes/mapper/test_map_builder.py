@@ -114,12 +114,14 @@ def test_a_listener_that_raises_ends_the_build(tmp_path: Path, black: Path) -> N
         raise RuntimeError("no node")
 
     builder = MapBuilder(tmp_path / "maps", options=[], hand_over=lambda _: "", on_change=refuse)
-    for _ in range(2):
-        builder.start(black)
-        assert builder._thread is not None
-        builder._thread.join(_BUILD_S)
-        assert builder.report.state is BuildState.FAILED
+    builder.start(black)
+    assert builder._thread is not None
+    builder._thread.join(_BUILD_S)
+    assert builder.report.state is BuildState.FAILED
     assert "no node" in builder.report.message
+    builder.start(black)
+    builder.close()
+    assert builder.report.state is BuildState.FAILED
 
 
 def test_the_process_is_ended_even_if_nobody_follows_it(

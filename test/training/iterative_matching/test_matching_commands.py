@@ -43,6 +43,7 @@ from vloc_ros.core.features.iterative_matching import IterativeMatcher
 from vloc_ros.core.features.matching_network import MatchableSet, normalise_positions
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.inference.matching_network import read_matching_network
+from vloc_ros.simulation.scenario import DEFAULT_CAMERA
 from vloc_ros.storage.atomic import StorageError
 from vloc_ros.storage.maps import read_map
 
@@ -100,6 +101,7 @@ def test_a_trained_matcher_matches_as_its_network_does(tmp_path: Path, monkeypat
     def fail(*_: object) -> None:
         raise StorageError("the disk is full")
 
+    monkeypatch.setattr("training.iterative_matching.worlds.DEFAULT_CAMERA", DEFAULT_CAMERA.scaled(288, 216))
     with monkeypatch.context() as patch:
         patch.setattr("training.iterative_matching.train.export", fail)
         assert main(words) == 1

@@ -91,7 +91,7 @@ def flatten_weights(trained: TrainedNetwork[Encoder]) -> Array:
 @pytest.mark.slow
 def test_a_resumed_training_is_bit_equal(wall: Wall, tmp_path: Path, teacher: TeacherEncoder) -> None:
     """With everything that is drawn at random; `test_run` has the cases of the framework."""
-    more = ("fit.workers=2", "network.drop_path=0.3", "network.second_blocks=2", "mining.negative_selection=random")
+    more = ("fit.workers=1", "network.drop_path=0.3", "network.second_blocks=2", "mining.negative_selection=random")
     whole = train(make_task(wall, *more, teacher=teacher), tmp_path / "whole")
     cut = train(make_task(wall, *more, teacher=teacher), tmp_path / "parts", callbacks=[Interruption()])
     torch.manual_seed(5)

@@ -1,0 +1,51 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Keypoints of photographs that many commands of a test module are given: most of their work, and always the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.features.rootsift import RootSift
+from vloc_ros.core.geometry.pose import Array
+
+Extract = Callable[[RootSift, Array], Features]
+
+
+@contextmanager
+def remembered_keypoints() -> Iterator[None]:
+    """RootSIFT finds the keypoints of each image and configuration once, in this process, as long as this lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RootSift, "extract", _remember(RootSift.extract))
+        yield
+
+
+def _remember(extract: Extract) -> Extract:
+    known: dict[object, Features] = {}
+
+    def remembered(extractor: RootSift, image: Array) -> Features:
+        _, config = extractor.__reduce__()
+        key = config, image.shape, hashlib.sha256(np.ascontiguousarray(image)).digest()
+        if key not in known:
+            known[key] = extract(extractor, image)
+        return known[key]
+
+    return remembered
