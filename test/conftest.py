@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-from rewritten_assertions import rewrite_assertions
 
 from vloc_ros.evaluation.live_processes import free_domain
 
@@ -154,13 +153,6 @@ def each_image_once() -> Iterator[None]:
 
     with remembered_keypoints():
         yield
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the test files before pytest-xdist starts its processes, each of which loads all of them."""
-    config = session.config
-    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
-        rewrite_assertions(config, Path(__file__).parent, processes=os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
