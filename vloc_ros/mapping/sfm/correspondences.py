@@ -197,7 +197,8 @@ def _refine_measured(expected: Pose, rays: tuple[Array, Array], cameras: tuple[C
         epipolar_px = _sampson_errors_px(rays, moved(by), cameras)
         return np.concatenate([np.sqrt(np.log1p(epipolar_px**2)), by / stds])
 
-    return moved(least_squares(errors, np.zeros(6), x_scale=stds, method="lm", max_nfev=100).x)
+    near_enough = {"x_scale": stds, "method": "lm", "ftol": 1e-3, "xtol": 1e-3, "max_nfev": 100}
+    return moved(least_squares(errors, np.zeros(6), **near_enough).x)
 
 
 def epipolar_inliers(
