@@ -50,7 +50,7 @@ _SAME_VOXELS, _SAME_RAD = 2.0, 0.05
 _AROUND_M, _AROUND_RAD = 0.3, np.radians(10.0)
 # at a score of `check_pose` that is less, the cloud fits better elsewhere; chosen in simulated worlds
 MISFIT = -0.02
-_FINALISTS, _FINE_REACHES_VOXELS, _FINE_ITERATIONS = 8, (2.0, 1.0), 20
+_FINALISTS, _FINE_REACHES_VOXELS, _FINE_ITERATIONS = 8, (2.0, 1.0), 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
