@@ -47,6 +47,8 @@ def drive(tmp_path: Path) -> list[str]:
         (("--reach", "0"), "0 m"),
         (("--reach", "inf"), "--reach inf"),
         (("--scale-std", "nan"), "--scale-std nan"),
+        (("--yaw-std", "-1"), "--yaw-std -1"),
+        (("--reach-up", "nan"), "--reach-up nan"),
     ],
 )
 def test_bad_input_is_named(

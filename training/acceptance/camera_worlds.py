@@ -157,6 +157,7 @@ class CameraWorld:
         Raises:
             VlocError: it was made with other constants.
         """
+        check_constants(_path(folder, split, number), constants_of_clouds())
         with np.load(_path(folder, split, number)) as arrays:
             drives = [
                 CameraDrive(
@@ -195,7 +196,8 @@ def simulate(folder: Path, split: CameraSplit, number: int) -> None:
     """
     path = _path(folder, split, number)
     if path.exists():
-        return check_constants(path, constants_of_clouds())
+        check_constants(path, constants_of_clouds())
+        return
     outdoors, seed = split.is_outdoors(number), split.seed + number
     drive = drive_with_lidar(
         _world(split, number), spacing_m=spacing_m(split, number), seed=seed, longest_m=_LONGEST_M[outdoors]

@@ -30,6 +30,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.acceptance import (
     CAMERA_KIND,
     CLOUD_KIND,
+    DRIVE_KIND,
     KEYPOINT_KIND,
     TILE_KIND,
     AcceptanceModel,
@@ -41,9 +42,9 @@ KNOTS = 6
 # quantiles of right and wrong hypotheses alike between which the knots lie
 _RANGE = (0.01, 0.99)
 # fewer are found in maps of other places by chance, and hardly ever by right poses alone
-LEAST_INLIERS = {KEYPOINT_KIND: 12, CLOUD_KIND: 50, TILE_KIND: 8, CAMERA_KIND: 100}
+LEAST_INLIERS = {KEYPOINT_KIND: 12, CLOUD_KIND: 50, TILE_KIND: 8, CAMERA_KIND: 100, DRIVE_KIND: 100}
 # of squared increments. Scans are few, and right and wrong ones part so well that their log odds would grow at will
-_PENALTY = {KEYPOINT_KIND: 2e-4, CLOUD_KIND: 2e-3, TILE_KIND: 2e-3, CAMERA_KIND: 2e-3}
+_PENALTY = {KEYPOINT_KIND: 2e-4, CLOUD_KIND: 2e-3, TILE_KIND: 2e-3, CAMERA_KIND: 2e-3, DRIVE_KIND: 2e-3}
 _SMALLEST = 1e-300
 # score margins: few hypotheses have a competing pose
 MARGIN_KNOTS = np.array([-0.15, -0.05, 0.0, 0.05, 0.1, CLEAR_MARGIN])
@@ -110,11 +111,16 @@ def fit_terms(table: EvidenceTable, *, name: str) -> AcceptanceModel:
 
 
 def _scale(model: AcceptanceModel, table: EvidenceTable) -> AcceptanceModel:
-    """The model with calibrated log odds for the hypotheses that the selector decides on."""
+    """The model with calibrated log odds for the hypotheses that the selector decides on.
+
+    The targets are those of Platt, short of 0 and 1 by what as many examples can tell: few that part without an error
+    would else be as sure as one likes.
+    """
     leaders = find_leaders(model, table)
     known = leaders.labels >= 0
     right = leaders.labels[known] == 1
-    sign, weights = np.where(right, 1.0, -1.0), _halves(right)
+    targets = np.where(right, (right.sum() + 1.0) / (right.sum() + 2.0), 1.0 / ((~right).sum() + 2.0))
+    weights = _halves(right)
 
     def scaled(factor: float, shift: float) -> AcceptanceModel:
         terms = {piece: replace(term, contributions=factor * term.contributions) for piece, term in model.terms.items()}
@@ -122,7 +128,7 @@ def _scale(model: AcceptanceModel, table: EvidenceTable) -> AcceptanceModel:
 
     def loss(parameters: Array) -> float:
         scores = score_rows(scaled(*parameters), leaders.evidence[known])
-        return float(weights @ np.logaddexp(0.0, -sign * scores))
+        return float(weights @ (targets * np.logaddexp(0.0, -scores) + (1.0 - targets) * np.logaddexp(0.0, scores)))
 
     found = minimize(loss, [1.0, 0.0], method="Nelder-Mead", bounds=[(0.1, 10.0), (-10.0, 10.0)])
     return scaled(*(float(value) for value in found.x))

@@ -32,7 +32,7 @@ _KEY = "constants"
 
 
 def list_constants(*modules: ModuleType) -> dict[str, str]:
-    """The constants of some modules, those of other modules that they import left out, by module and name."""
+    """The constants of some modules, those that they import included, by module and name."""
     return {
         f"{module.__name__.rsplit('.', 1)[-1]}.{name}": repr(value)
         for module in modules
