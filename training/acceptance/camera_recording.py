@@ -54,7 +54,8 @@ from vloc_ros.core.localization import (
     camera_drive_following,
     occupancy_grid,
 )
-from vloc_ros.core.localization.acceptance import CAMERA_KIND, EVIDENCE_OF, AcceptanceModel, EvidenceTerm
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, AcceptanceModel, EvidenceTerm
+from vloc_ros.core.localization.camera_cloud_evidence import CAMERA_EVIDENCE
 from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch
 from vloc_ros.core.localization.camera_drive_following import DriveCloud, DriveFollower
 from vloc_ros.core.sources import PosedScan
@@ -149,7 +150,7 @@ def make_search(world: CameraWorld, split: CameraSplit, number: int) -> CameraCl
         spacing_m=0.9 * spacing_m(split, number),
         context=context_of(split, number),
     )
-    terms = {name: _NOTHING for name in EVIDENCE_OF[CAMERA_KIND] if name != "margin"}
+    terms = {name: _NOTHING for name in CAMERA_EVIDENCE if name != "margin"}
     nothing = AcceptanceModel("none", 0.0, terms, _NOTHING, 0, np.zeros(1), np.full(1, np.inf), 0, CAMERA_KIND)
     return build_camera_cloud_search(
         LocalizerConfig(), landmark_map, acceptance=nothing, calibration=CovarianceCalibration()

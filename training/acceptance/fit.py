@@ -38,7 +38,8 @@ from vloc_ros.core.localization.acceptance import (
 )
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 
-KNOTS = 6
+# of drives there are fewest
+KNOTS, KNOTS_OF_DRIVES = 6, 3
 # quantiles of right and wrong hypotheses alike between which the knots lie
 _RANGE = (0.01, 0.99)
 # fewer are found in maps of other places by chance, and hardly ever by right poses alone
@@ -82,7 +83,8 @@ def fit_terms(table: EvidenceTable, *, name: str) -> AcceptanceModel:
     weights = _weights(right, table.column("condition")[mine], table.column("kind")[mine])
     additive = [piece for piece in table.names if piece != "margin"]
     columns = [table.names.index(piece) for piece in additive]
-    knots = [_knots(evidence[:, column], right) for column in columns]
+    count = KNOTS_OF_DRIVES if table.evidence_kind == DRIVE_KIND else KNOTS
+    knots = [_knots(evidence[:, column], right, count=count) for column in columns]
     steps = np.concatenate([_steps(evidence[:, c], k) for c, k in zip(columns, knots, strict=True)], axis=1)
     margins = _steps(evidence[:, table.names.index("margin")], MARGIN_KNOTS) - (MARGIN_KNOTS[1:] <= 0)
     bias, increments, margin_increments = _fit(steps, margins, right, weights, penalty=_PENALTY[table.evidence_kind])
@@ -209,14 +211,15 @@ def _weights(right: Array, condition: Array, kind: Array) -> Array:
     return weights
 
 
-def _knots(values: Array, right: Array) -> Array:
+def _knots(values: Array, right: Array, *, count: int) -> Array:
     sides = [values[side][np.isfinite(values[side])] for side in (right, ~right)]
     low = min(float(np.quantile(side, _RANGE[0])) for side in sides)
     high = max(float(np.quantile(side, _RANGE[1])) for side in sides)
     # many values of some evidence are its largest, which would leave hardly a knot to the others
     below = [side[side < side.max()] for side in sides]
-    pooled = np.concatenate([np.quantile(side, np.linspace(0, 1, KNOTS)) for side in below if len(side)] or [[low]])
-    knots = np.unique(np.round(np.clip([*np.quantile(pooled, np.linspace(0, 1, KNOTS)), high], low, high), 3))
+    shares = np.linspace(0, 1, count)
+    pooled = np.concatenate([np.quantile(side, shares) for side in below if len(side)] or [[low]])
+    knots = np.unique(np.round(np.clip([*np.quantile(pooled, shares), high], low, high), 3))
     return knots if len(knots) > 1 else np.array([low, low + 1e-3])
 
 

@@ -223,7 +223,7 @@ def _print(name: str, one: LocatedCamera) -> dict[str, Any]:
     for hypothesis in one.hypotheses[:_SHOWN]:
         x, y, z = hypothesis.map_from_camera.translation.round(2)
         evidence = hypothesis.evidence
-        print(f"  {hypothesis.frame_id} {x} {y} {z} m, support {evidence.support:.1%}, margin {evidence.margin:+.1%}")
+        print(f"  {hypothesis.frame_id} {x} {y} {z} m, strength {evidence.strength:.1%}, margin {evidence.margin:+.1%}")
     return {
         "image": name,
         "clouds": one.clouds,

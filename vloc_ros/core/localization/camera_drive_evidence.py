@@ -43,9 +43,8 @@ class CameraDriveEvidence:
         inliers: natural logarithm of 1 + the different cells of the scene with upright points on surfaces.
         odds: sum of the clouds' log odds, less where the clouds show the same surfaces.
         worst: the least of the clouds' log odds.
-        support: mean of the clouds' support.
-        free_space: mean of the clouds' free space.
-        free_space_of_place: mean of theirs of the places.
+        strength: mean of the clouds' strength, the support less the rays that went through surfaces; competing poses
+            are compared by it.
         found: share of the clouds whose own search found the pose.
         consistency: negative natural logarithm of how far the clouds' poses are off odometry, in standard deviations.
         certainty: negative natural logarithm of the position's largest standard deviation, in voxels, before
@@ -57,18 +56,11 @@ class CameraDriveEvidence:
     inliers: float
     odds: float
     worst: float
-    support: float
-    free_space: float
-    free_space_of_place: float
+    strength: float
     found: float
     consistency: float
     certainty: float
     margin: float = CLEAR_MARGIN
-
-    @property
-    def strength(self) -> float:
-        """What competing poses are compared by: the support, less the rays that went through surfaces."""
-        return self.support - (1.0 - self.free_space) - (1.0 - self.free_space_of_place)
 
     def values(self) -> Array:
         """(E,) float64, in the order of `CAMERA_DRIVE_EVIDENCE`."""
@@ -107,9 +99,7 @@ def measure_drive_evidence(
         inliers=float(np.log1p(different)),
         odds=float(clipped.sum()) * different / max(all_of_them, 1),
         worst=float(clipped.min()),
-        support=_mean([one.support for one in clouds]),
-        free_space=_mean([one.free_space for one in clouds]),
-        free_space_of_place=_mean([one.free_space_of_place for one in clouds]),
+        strength=_mean([one.strength for one in clouds]),
         found=_mean(found),
         consistency=_log_of(root_mean_square),
         certainty=_log_of(largest_position_std(covariance) / voxel_m),
