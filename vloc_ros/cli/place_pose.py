@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.cli.outputs import results_at
     from vloc_ros.core.config import LocalizerConfig
     from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
-    from vloc_ros.evaluation.camera_drives import find_poses, settle_drive
+    from vloc_ros.evaluation.camera_drives import LocatedCamera, find_poses, settle_drive
     from vloc_ros.storage.atomic import write_bytes_atomically
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.maps import read_map
