@@ -30,9 +30,11 @@ from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.matching_network import MatchingNetwork, check_extractor
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.localization.acceptance import CAMERA_KIND, CLOUD_KIND, TILE_KIND, AcceptanceModel
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, CLOUD_KIND, DRIVE_KIND, TILE_KIND, AcceptanceModel
 from vloc_ros.core.localization.camera_cloud_decision import CameraDecision, to_metres
 from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch
+from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
+from vloc_ros.core.localization.camera_drive_search import CameraDriveSearch
 from vloc_ros.core.localization.candidates import ITERATIVE, KEYPOINTS, CandidateGenerator, PriorCandidates
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
 from vloc_ros.core.localization.hypotheses import NearestNeighbourPoseSolver, PoseSolver
@@ -253,16 +255,50 @@ def build_camera_cloud_search(
     registration = KissGicpRegistration(voxel_m=voxel_m, threads=config.clouds.threads)
     registration.check_installed()
     of_voxels = calibration or read_calibration(CAMERA_KIND)
-    decision = CameraDecision(
-        acceptance or read_acceptance_model(CAMERA_KIND),
-        to_metres(of_voxels, voxel_m=voxel_m),
-        config.clouds.false_accept_rate,
-        config.verification.negative_share,
-        config.verification.max_position_std_m,
+    decision = _camera_decision(
+        config, acceptance or read_acceptance_model(CAMERA_KIND), to_metres(of_voxels, voxel_m=voxel_m)
     )
-    decision.model.threshold(decision.false_accept_rate)
     search = CameraCloudSearch(landmark_map, registration, voxel_m=voxel_m, decision=decision, scale_std=scale_std)
     return search, MotionStereo.of_voxels(voxel_m)
+
+
+def build_camera_drive_search(
+    config: LocalizerConfig, landmark_map: LandmarkMap, *, drift: OdometryDrift | None = None
+) -> tuple[CameraDriveSearch, MotionStereo]:
+    """What finds a moving camera by the clouds of its last way, and how these are made for the map.
+
+    Args:
+        config: parameters of the decision.
+        landmark_map: the map.
+        drift: of odometry.
+
+    Raises:
+        ConfigError: the rate of false accepts is smaller than the tables' negatives support.
+        MapError: the map has no LiDAR places.
+        MissingDependencyError: what aligns clouds is not installed.
+    """
+    drift = drift or OdometryDrift()
+    search, stereo = build_camera_cloud_search(config, landmark_map, scale_std=drift.scale_std)
+    decision = _camera_decision(
+        config, read_acceptance_model(DRIVE_KIND), to_metres(read_calibration(DRIVE_KIND), voxel_m=search.voxel_m)
+    )
+    of_cloud = read_acceptance_model(CAMERA_KIND)
+    return CameraDriveSearch(search, landmark_map, of_cloud=of_cloud, decision=decision, drift=drift), stereo
+
+
+def _camera_decision(
+    config: LocalizerConfig, model: AcceptanceModel, calibration: CovarianceCalibration
+) -> CameraDecision:
+    """A decision whose rate of false accepts the table supports.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    rate = config.clouds.false_accept_rate
+    model.threshold(rate)
+    return CameraDecision(
+        model, calibration, rate, config.verification.negative_share, config.verification.max_position_std_m
+    )
 
 
 def build_tile_search(

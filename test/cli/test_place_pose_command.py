@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,13 @@ import numpy as np
 import pytest
 
 from vloc_ros.cli.main import main
+from vloc_ros.core.clouds.point_cloud import PointCloud
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.sources import PosedScan
+from vloc_ros.mapping.maps.lidar_places import make_lidar_map
+from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.maps import write_map
 
 # the optical axis along x, the camera upright
 AHEAD = "-0.5 0.5 -0.5 0.5"
@@ -32,7 +40,7 @@ AHEAD = "-0.5 0.5 -0.5 0.5"
 def drive(tmp_path: Path) -> list[str]:
     """The command for two images, and odometry that has another row."""
     for name in ("0.200000.png", "0.100000.png"):
-        cv2.imwrite(str(tmp_path / name), np.zeros((4, 4), np.uint8))
+        cv2.imwrite(str(tmp_path / name), np.zeros((48, 64), np.uint8))
     rows = [f"{stamp} {x} 0 0 {AHEAD}" for x, stamp in enumerate(("0.1", "0.15", "0.2"))]
     (tmp_path / "odometry.txt").write_text("\n".join(rows))
     given = ("--images", str(tmp_path), "--odometry", str(tmp_path / "odometry.txt"), "--camera", "C", "--map", "M")
@@ -47,6 +55,8 @@ def drive(tmp_path: Path) -> list[str]:
         (("--reach", "0"), "0 m"),
         (("--reach", "inf"), "--reach inf"),
         (("--scale-std", "nan"), "--scale-std nan"),
+        (("--yaw-std", "-1"), "--yaw-std -1"),
+        (("--reach-up", "nan"), "--reach-up nan"),
     ],
 )
 def test_bad_input_is_named(
@@ -77,3 +87,26 @@ def test_truth_of_other_images_is_refused(tmp_path: Path, drive: list[str], caps
     truth.write_text("0.1 0 0 0 0 0 0 1\n")
     assert main([*drive, "--truth", str(truth), "--every", "2"]) == 1
     assert "truth.txt: has a pose of no image that is localized" in capsys.readouterr().err
+
+
+def test_a_drive_that_sees_nothing_is_refused_as_a_whole_and_image_by_image(
+    tmp_path: Path, drive: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
+    pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_ros[lidar]'")
+    points = np.random.default_rng(0).uniform(-4.0, 4.0, (2000, 3)).astype(np.float32)
+    points[:1000, 2] = -1.0
+    scan = PosedScan("0", lambda: PointCloud(points), Pose.identity())
+    write_map(make_lidar_map([scan], name="map"), tmp_path / "map")
+    write_camera(tmp_path / "camera.yaml", Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0)), name="camera")
+    drive[drive.index("C")], drive[drive.index("M")] = str(tmp_path / "camera.yaml"), str(tmp_path / "map")
+    results, found = tmp_path / "results", tmp_path / "found.json"
+    assert main([*drive, "--truth", str(tmp_path / "odometry.txt"), "--out", str(results), "--json", str(found)]) == 0
+    whole = json.loads(found.read_text())
+    assert whole["drive"]["status"] == "no_features"
+    assert [(row["image"], row["status"], row["clouds"]) for row in whole["images"]] == [
+        ("0.200000.png", "no_features", 0)
+    ]
+    assert whole["images"][0]["map_from_camera"] is None
+    assert len((results / "results.jsonl").read_text().splitlines()) == 1
+    assert "0 of 1 images localized" in capsys.readouterr().out

@@ -28,6 +28,7 @@ from vloc_ros.core.localization.acceptance import (
     ADDITIVE,
     CAMERA_KIND,
     CLOUD_KIND,
+    DRIVE_KIND,
     EVIDENCE_OF,
     KEYPOINT_KIND,
     TILE_KIND,
@@ -36,6 +37,7 @@ from vloc_ros.core.localization.acceptance import (
     log_odds_of_both,
 )
 from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
+from vloc_ros.core.localization.camera_drive_evidence import CameraDriveEvidence
 from vloc_ros.core.localization.cloud_evidence import CloudEvidence
 from vloc_ros.core.localization.evidence import EVIDENCE, KeypointEvidence
 from vloc_ros.core.localization.tile_evidence import TileEvidence
@@ -83,6 +85,7 @@ _EVIDENCE_TYPES = {
     CLOUD_KIND: CloudEvidence,
     TILE_KIND: TileEvidence,
     CAMERA_KIND: CameraEvidence,
+    DRIVE_KIND: CameraDriveEvidence,
 }
 
 

@@ -25,15 +25,15 @@ def test_shifts_of_cells_score_as_moved_points_do() -> None:
     rng = np.random.default_rng(0)
     grid = OccupancyGrid.of_points(rng.uniform(-2.0, 2.0, (400, 3)), cell_m=0.2)
     points, shifts = rng.uniform(-1.0, 1.0, (50, 3)), rng.integers(-30, 30, (40, 3))
-    scores = grid.score(points, shifts)
-    alone = [grid.score(points + 0.2 * shift, np.zeros((1, 3), np.int64))[0] for shift in shifts]
+    scores = grid.count(points, shifts)
+    alone = [grid.count(points + 0.2 * shift, np.zeros((1, 3), np.int64))[0] for shift in shifts]
     np.testing.assert_allclose(scores, alone)
-    occupied = [grid.is_occupied(points + 0.2 * shift).mean() for shift in shifts]
+    occupied = [2 * grid.is_occupied(points + 0.2 * shift).sum() for shift in shifts]
     assert (scores >= occupied).all()
     assert max(occupied) > 0
 
 
 def test_what_is_beyond_the_grid_is_empty() -> None:
     grid = OccupancyGrid.of_points(np.zeros((1, 3)), cell_m=1.0)
-    assert grid.score(np.zeros((1, 3)), np.array([[0, 0, 0], [1, 0, 0], [500, 0, 0]])).tolist() == [1.0, 0.5, 0.0]
+    assert grid.count(np.zeros((1, 3)), np.array([[0, 0, 0], [1, 0, 0], [500, 0, 0]])).tolist() == [2, 1, 0]
     assert grid.is_occupied(np.array([[0.0, 0.0, 0.0], [-99.0, 0.0, 0.0]])).tolist() == [True, False]

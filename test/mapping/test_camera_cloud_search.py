@@ -25,10 +25,10 @@ import pytest
 pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
 pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_ros[lidar]'")
 
+from camera_room import ROOM, TRUTH, box, make_room_map, see
+
 from vloc_ros.assembly import build_camera_cloud_search
 from vloc_ros.core.clouds.motion_stereo import CameraCloud
-from vloc_ros.core.clouds.point_cloud import PointCloud
-from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -38,60 +38,20 @@ from vloc_ros.core.localization.camera_cloud_covariance import estimate_camera_c
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_search import MISFIT, CameraCloudSearch
 from vloc_ros.core.localization.result import Status
-from vloc_ros.core.sources import PosedScan
 from vloc_ros.evaluation.camera_hypotheses import summarize_errors
 from vloc_ros.evaluation.lidar_overlay import draw_lidar_overlay
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
-from vloc_ros.mapping.maps.lidar_places import make_lidar_map
-
-# x forward, y left, z up from an optical frame
-LEVEL_FROM_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-TRUTH = Pose(Pose.from_rotation_vector([0.0, 0.0, 0.7], np.zeros(3)).rotation @ LEVEL_FROM_OPTICAL, [2.3, 2.6, 1.1])
-
-
-def _box(low: tuple[float, ...], high: tuple[float, ...]) -> Array:
-    """Points 5 cm apart on the six sides."""
-    axes = [np.arange(a, b + 1e-6, 0.05) for a, b in zip(low, high, strict=True)]
-    sides = []
-    for axis in range(3):
-        for end in (low[axis], high[axis]):
-            sides.append(np.stack(np.meshgrid(*(axes[k] if k != axis else [end] for k in range(3))), -1).reshape(-1, 3))
-    return np.concatenate(sides)
-
-
-ROOM = np.concatenate([_box((0, 0, 0), (6, 5, 2.5)), _box((4.5, 3.5, 0), (5.5, 5, 1.5)), _box((0, 3, 0), (0.6, 4, 2))])
 
 
 @pytest.fixture(scope="module")
 def search() -> CameraCloudSearch:
-    place = Pose(np.eye(3), np.array([2.0, 2.5, 1.0]))
-    cloud = PointCloud(place.inverse().apply(ROOM).astype(np.float32))
-    landmark_map = make_lidar_map([PosedScan("0", lambda: cloud, place)], name="room", context=ScanContext(10.0))
-    return build_camera_cloud_search(LocalizerConfig(), landmark_map)[0]
-
-
-def _cloud(points: Array) -> CameraCloud:
-    seen = TRUTH.inverse().apply(points)
-    seen = seen[(seen[:, 2] > 0.3) & (np.abs(seen[:, :2]) < 0.8 * seen[:, 2:]).all(axis=1)]
-    seen = seen[_is_unhidden(seen)][::4]
-    seen += np.random.default_rng(0).normal(0.0, 0.02, seen.shape)
-    return CameraCloud(seen, np.full(len(seen), 0.03), seen / np.linalg.norm(seen, axis=1, keepdims=True))
-
-
-def _is_unhidden(points: Array) -> Array:
-    """Whether each point in the optical frame has no nearer one in its direction."""
-    distance = np.linalg.norm(points, axis=1)
-    cell = np.round(points[:, :2] / points[:, 2:] / 0.05).astype(int) @ [1000, 1]
-    _, which = np.unique(cell, return_inverse=True)
-    nearest = np.full(which.max() + 1, np.inf)
-    np.minimum.at(nearest, which, distance)
-    return np.asarray(distance < 1.1 * nearest[which])
+    return build_camera_cloud_search(LocalizerConfig(), make_room_map())[0]
 
 
 @pytest.fixture(scope="module")
 def found(search: CameraCloudSearch) -> list[CameraHypothesis]:
     turn = Pose.from_rotation_vector([0.0, 0.0, -2.0], np.zeros(3)).rotation
-    return search.find(_cloud(ROOM), turn @ TRUTH.rotation, reach_m=0.6)
+    return search.find(see(ROOM), turn @ TRUTH.rotation, reach_m=0.6)
 
 
 def test_the_pose_is_found_without_heading_or_position(found: list[CameraHypothesis]) -> None:
@@ -114,7 +74,7 @@ def test_an_odometry_whose_scale_is_less_certain_makes_the_pose_less_certain() -
 
 
 def _covariance(scale_std: float) -> Array:
-    cloud, registration = _cloud(ROOM), KissGicpRegistration(voxel_m=0.1)
+    cloud, registration = see(ROOM), KissGicpRegistration(voxel_m=0.1)
     alignment = CameraAlignment(registration, 0.1)
     agreement = alignment.compare(cloud, registration.prepare(ROOM), TRUTH)
     return estimate_camera_covariance(cloud, TRUTH, agreement, scale_std=scale_std)[0]
@@ -124,14 +84,14 @@ def test_a_surface_in_the_way_is_seen(search: CameraCloudSearch, found: list[Cam
     """From behind the room's wall most rays to its points go through the wall."""
     best = max(found, key=lambda one: one.evidence.strength)
     outside = Pose(TRUTH.rotation, TRUTH.translation - 4.0 * TRUTH.rotation[:, 2])
-    shifted = CameraCloud(outside.inverse().apply(TRUTH.apply(_cloud(ROOM).points)), *_noise_and_rays(outside))
+    shifted = CameraCloud(outside.inverse().apply(TRUTH.apply(see(ROOM).points)), *_noise_and_rays(outside))
     (behind,) = search.measure(shifted, [(0, _in_scene(search, outside))])
     assert best.evidence.free_space > 0.95
     assert behind.evidence.free_space < 0.5
 
 
 def _noise_and_rays(seen_from: Pose) -> tuple[Array, Array]:
-    cloud = _cloud(ROOM)
+    cloud = see(ROOM)
     points = seen_from.inverse().apply(TRUTH.apply(cloud.points))
     return cloud.stds_m, points / np.linalg.norm(points, axis=1, keepdims=True)
 
@@ -141,7 +101,7 @@ def _in_scene(search: CameraCloudSearch, map_from_camera: Pose) -> Pose:
 
 
 def test_too_few_points_are_refused(search: CameraCloudSearch) -> None:
-    few = _cloud(ROOM).select(np.arange(50))
+    few = see(ROOM).select(np.arange(50))
     with pytest.raises(InputError, match="points"):
         search.find(few, TRUTH.rotation, reach_m=0.4)
     result, hypotheses = search.localize(few, TRUTH.rotation, reach_m=0.4)
@@ -161,14 +121,14 @@ def test_the_best_is_accepted_with_a_covariance_or_all_are_refused(
 
 
 def test_another_room_is_refused(search: CameraCloudSearch, found: list[CameraHypothesis]) -> None:
-    other = np.concatenate([_box((-1, 0, 0), (9, 4, 3.5)), _box((3.5, 3, 0), (4, 3.8, 2.5))])
-    result, hypotheses = search.localize(_cloud(other), TRUTH.rotation, reach_m=0.4)
+    other = np.concatenate([box((-1, 0, 0), (9, 4, 3.5)), box((3.5, 3, 0), (4, 3.8, 2.5))])
+    result, hypotheses = search.localize(see(other), TRUTH.rotation, reach_m=0.4)
     assert result.status in {Status.POSE_REJECTED, Status.AMBIGUOUS}
     assert max(one.evidence.support for one in hypotheses) < max(one.evidence.support for one in found) - 0.1
 
 
 def test_a_view_too_narrow_to_tell_how_far_off_it_is_has_no_certain_pose(search: CameraCloudSearch) -> None:
-    cloud = _cloud(ROOM)
+    cloud = see(ROOM)
     narrow = cloud.select(np.flatnonzero((np.abs(cloud.rays[:, :2]) < np.sin(np.radians(12.0))).all(axis=1)))
     (one,) = search.measure(narrow, [(0, _in_scene(search, TRUTH))])
     (wide,) = search.measure(cloud, [(0, _in_scene(search, TRUTH))])
@@ -191,7 +151,7 @@ def test_a_position_that_is_too_uncertain_is_refused(search: CameraCloudSearch, 
 def test_the_score_of_an_overlay_catches_wrong_extrinsics(
     search: CameraCloudSearch, turn: list[float], shift: list[float]
 ) -> None:
-    cloud = _cloud(ROOM)
+    cloud = see(ROOM)
     assert search.check_pose(cloud, 0, TRUTH) > 0.0
     assert search.check_pose(cloud, 0, TRUTH @ Pose.from_rotation_vector(turn, shift)) < MISFIT
 
@@ -207,7 +167,7 @@ def test_an_overlay_shows_what_is_before_the_camera() -> None:
 
 def test_a_lattice_that_is_too_large_is_refused(search: CameraCloudSearch) -> None:
     with pytest.raises(InputError, match="reach"):
-        search.find(_cloud(ROOM), TRUTH.rotation, reach_m=60.0)
+        search.find(see(ROOM), TRUTH.rotation, reach_m=60.0)
 
 
 def test_images_without_a_hypothesis_count_as_failures() -> None:

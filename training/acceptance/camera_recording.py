@@ -12,86 +12,109 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Recorded evidence of moving cameras: the queries of every world in its own map, and those of other places in it.
+"""Recorded hypotheses of moving cameras: the drives of every world in its own map, and those of other places in it.
 
-What the search finds is kept, so that evidence can be measured anew without searching again.
+What is found for a map is kept with the constants that it depends on; kept hypotheses of other constants are refused.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from training.acceptance import kept_hypotheses
 from training.acceptance.camera_worlds import (
-    INDOORS,
     REACH_M,
-    CameraQuery,
+    CameraDrive,
     CameraSplit,
     CameraWorld,
+    constants_of_clouds,
     context_of,
     simulate,
     spacing_m,
 )
-from training.acceptance.evidence_table import FOREIGN, OWN, EvidenceTable, RecordedQuery
+from training.acceptance.evidence_table import FOREIGN, OWN
+from training.acceptance.kept_arrays import check_constants, list_constants
+from training.acceptance.kept_hypotheses import RecordedDrive, load_drives, save_drives
 from vloc_ros.assembly import build_camera_cloud_search
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.acceptance import CAMERA_KIND, EVIDENCE_OF, AcceptanceModel, EvidenceTerm
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization import (
+    camera_cloud_alignment,
+    camera_cloud_covariance,
+    camera_cloud_evidence,
+    camera_cloud_lattice,
+    camera_cloud_search,
+    camera_drive_following,
+    occupancy_grid,
+)
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, AcceptanceModel, EvidenceTerm
+from vloc_ros.core.localization.camera_cloud_evidence import CAMERA_EVIDENCE
 from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch
+from vloc_ros.core.localization.camera_drive_following import DriveCloud, DriveFollower
 from vloc_ros.core.sources import PosedScan
 from vloc_ros.mapping.maps.lidar_places import make_lidar_map
 
 _RIGHT_VOXELS, _RIGHT_RAD, _WRONG_VOXELS, _WRONG_RAD = 2.5, np.radians(5.0), 5.0, np.radians(10.0)
+# raise it where what is kept changes its meaning, though no constant does
+_MEANING = 1
 _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RecordedSplit:
-    """What the queries of a split gave.
+def constants_of_hypotheses() -> dict[str, str]:
+    """Constants that the kept hypotheses depend on, by their names."""
+    return constants_of_clouds() | list_constants(
+        camera_cloud_alignment,
+        camera_cloud_covariance,
+        camera_cloud_evidence,
+        camera_cloud_lattice,
+        camera_cloud_search,
+        camera_drive_following,
+        occupancy_grid,
+        kept_hypotheses,
+        sys.modules[__name__],
+    )
 
-    Attributes:
-        table: the evidence of all hypotheses.
-        errors: (N, 6) of the right ones.
-        covariances: (N, 6, 6) of them, not calibrated.
-        voxels_m: (N,) size of the voxels of their maps.
+
+def collect(folder: Path, split: CameraSplit, *, maps: int, others: int) -> list[RecordedDrive]:
+    """Simulate and search what has not been yet, and load what was found.
+
+    Args:
+        folder: where it is kept.
+        split: of the worlds.
+        maps: so many of the split's are searched at most, streets and rooms in turns.
+        others: for the drives of so many other worlds each at most.
+
+    Raises:
+        VlocError: some was kept with other constants.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded = list[RecordedDrive]()
+    for number in take_turns(split)[:maps]:
+        for other in (number, *next_alike(split, number)[:others]):
+            for world in (number, other):
+                simulate(folder, split, world)
+            search_map(folder, split, number, other)
+            drives = list(drives_of(folder, split, number, other))
+            path, voxel_m = found_path(folder, split, number, other), context_of(split, number).voxel_m
+            recorded += load_drives(path, drives, world=other, map_number=number, voxel_m=voxel_m)
+    return recorded
 
-    table: EvidenceTable
-    errors: Array
-    covariances: Array
-    voxels_m: Array
+
+def take_turns(split: CameraSplit) -> list[int]:
+    """The numbers of a split's worlds, streets and others in turns."""
+    return sorted(split.numbers, key=lambda number: number - (0 if split.is_outdoors(number) else split.outdoors - 0.5))
 
 
-def collect(folder: Path, split: CameraSplit) -> RecordedSplit:
-    """Search what has not been searched yet, and measure the evidence of all that was found."""
-    search_all(folder, split)
-    rows, right = list[RecordedQuery](), list[tuple[Array, Array, float]]()
-    for number in split.numbers:
-        search = make_search(CameraWorld.load(folder, split, number), split, number)
-        for other in (number, *split.alike(number)):
-            found = read_found(folder, split, number, other)
-            world = CameraWorld.load(folder, split, other)
-            for k, (kind, query) in enumerate(queries_of(world, split, foreign=other != number)):
-                hypotheses = search.measure(query.cloud, found.get(k, []))
-                truth = query.map_from_camera if kind == OWN else None
-                voxel_m = context_of(split, number).voxel_m
-                labels = [label_pose(one.map_from_camera, truth, voxel_m=voxel_m) for one in hypotheses]
-                values = np.array([one.evidence.values() for one in hypotheses], np.float32)
-                evidence = values.reshape(-1, len(EVIDENCE_OF[CAMERA_KIND]))
-                rows.append(RecordedQuery(evidence, labels, kind, query.condition, other, number, 0))
-                right += [
-                    (one.map_from_camera.error_to(query.map_from_camera), one.covariance, voxel_m)
-                    for one, label in zip(hypotheses, labels, strict=True)
-                    if label == 1
-                ]
-    errors, covariances, voxels_m = (np.array([one[part] for one in right]) for part in range(3))
-    return RecordedSplit(EvidenceTable.of_queries(rows, CAMERA_KIND), errors, covariances, voxels_m)
+def next_alike(split: CameraSplit, number: int) -> list[int]:
+    """The worlds alike another one, the next first."""
+    return sorted(split.alike(number), key=lambda other: (other - number) % len(split.numbers))
 
 
 def label_pose(found: Pose, truth: Pose | None, *, voxel_m: float) -> int:
@@ -104,26 +127,15 @@ def label_pose(found: Pose, truth: Pose | None, *, voxel_m: float) -> int:
     return 0 if distance_m > _WRONG_VOXELS * voxel_m or angle_rad > _WRONG_RAD else -1
 
 
-def search_all(folder: Path, split: CameraSplit) -> None:
-    """Search every map of a split for its own queries and for those of other worlds; what is stored already stays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in split.numbers:
-        simulate(folder, split, number)
-        _search_map(folder, split, number, number)
-    for number in split.numbers:
-        for other in split.alike(number):
-            _search_map(folder, split, number, other)
-
-
-def queries_of(world: CameraWorld, split: CameraSplit, *, foreign: bool) -> Iterator[tuple[int, CameraQuery]]:
-    """Kind and query, of a world in its own map or in another one."""
-    if not foreign:
-        yield from ((one.kind, one) for one in world.queries)
+def drives_of(folder: Path, split: CameraSplit, number: int, other: int) -> Iterator[tuple[int, CameraDrive]]:
+    """Kind and drive of a world that a map is searched for: all in its own map; in others, of rooms one of its own."""
+    drives = CameraWorld.load(folder, split, other).drives
+    if number == other:
+        yield from ((one.kind, one) for one in drives)
         return
-    own = [one for one in world.queries if one.kind == OWN]
-    most = split.foreign[own[0].condition == INDOORS] if own else 0
-    for k in np.linspace(0, len(own) - 1, min(most, len(own))).astype(int):
-        yield FOREIGN, own[k]
+    own = [one for one in drives if one.kind == OWN]
+    some = own if split.is_outdoors(other) or not own else [own[number % len(own)]]
+    yield from ((FOREIGN, one) for one in some)
 
 
 def make_search(world: CameraWorld, split: CameraSplit, number: int) -> CameraCloudSearch:
@@ -138,39 +150,36 @@ def make_search(world: CameraWorld, split: CameraSplit, number: int) -> CameraCl
         spacing_m=0.9 * spacing_m(split, number),
         context=context_of(split, number),
     )
-    terms = {name: _NOTHING for name in EVIDENCE_OF[CAMERA_KIND] if name != "margin"}
+    terms = {name: _NOTHING for name in CAMERA_EVIDENCE if name != "margin"}
     nothing = AcceptanceModel("none", 0.0, terms, _NOTHING, 0, np.zeros(1), np.full(1, np.inf), 0, CAMERA_KIND)
     return build_camera_cloud_search(
         LocalizerConfig(), landmark_map, acceptance=nothing, calibration=CovarianceCalibration()
     )[0]
 
 
-def _search_map(folder: Path, split: CameraSplit, number: int, other: int) -> None:
+def search_map(folder: Path, split: CameraSplit, number: int, other: int) -> None:
+    """Search a map for the drives of a world, and keep what is found; what is kept already stays.
+
+    Raises:
+        VlocError: it was kept with other constants.
+    """
     path = found_path(folder, split, number, other)
     if path.exists():
+        check_constants(path, constants_of_hypotheses())
         return
     search = make_search(CameraWorld.load(folder, split, number), split, number)
-    reach_m = REACH_M[split.is_outdoors(number)]
-    rows: list[tuple[float, ...]] = []
-    for k, (_, query) in enumerate(queries_of(CameraWorld.load(folder, split, other), split, foreign=other != number)):
-        for one in search.find(query.cloud, query.odom_from_camera, reach_m=reach_m):
-            pose = one.scene_from_camera
-            rows.append((k, one.scene, *pose.translation, *pose.quaternion))
-    unfinished = path.with_suffix(".part.npz")
-    np.savez_compressed(unfinished, rows=np.reshape(rows, (-1, 9)))
-    unfinished.replace(path)
-
-
-def read_found(folder: Path, split: CameraSplit, number: int, other: int) -> dict[int, list[tuple[int, Pose]]]:
-    """Scene and pose of what was found for each query that found something."""
-    found = dict[int, list[tuple[int, Pose]]]()
-    with np.load(found_path(folder, split, number, other)) as arrays:
-        rows: Array = arrays["rows"]
-    for row in rows:
-        found.setdefault(int(row[0]), []).append((int(row[1]), Pose.from_quaternion(row[5:], row[2:5])))
-    return found
+    follower, reach_m, kept = DriveFollower(search), REACH_M[split.is_outdoors(number)], []
+    for _, drive in drives_of(folder, split, number, other):
+        clouds = [
+            DriveCloud(cloud, odom, search.find(cloud, odom.rotation, reach_m=reach_m))
+            for cloud, odom in zip(drive.clouds, drive.odom_from_camera, strict=True)
+        ]
+        # as on a robot: the clouds so far
+        drives = [follower.find(clouds[:count]) for count in range(2, len(clouds) + 1)]
+        kept.append(([one.found for one in clouds], drives))
+    save_drives(path, kept, constants_of_hypotheses())
 
 
 def found_path(folder: Path, split: CameraSplit, number: int, other: int) -> Path:
-    """Of what the search of a map found for the queries of a world."""
+    """Of what the search of a map found for the drives of a world."""
     return folder / f"{split.name}-{number:02}-by-{other:02}-found.npz"

@@ -12,10 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Clouds of moving cameras in simulated worlds, and scans for maps of them, to fit the acceptance of such clouds."""
+"""Drives of cameras in simulated worlds, each of several clouds, and scans for maps of these worlds.
+
+They are what the acceptance of such clouds, and of such drives, is fitted to.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +29,8 @@ import cv2
 import numpy as np
 
 from training.acceptance.evidence_table import ALIASED, OWN
+from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
+from vloc_ros.core.clouds import motion_stereo
 from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo, MovingView
 from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.geometry.camera import Camera
@@ -45,14 +51,18 @@ _OUTDOOR, _INDOOR = ("town", "street"), ("room", "apartment", "corridor", "apart
 # from the places a camera is searched for
 _LONGEST_M, _PLACE_M, _RANGE_M = {True: 120.0, False: 25.0}, {True: 8.0, False: 1.0}, {True: 40.0, False: 10.0}
 REACH_M = {True: 5.0, False: 1.0}
+# clouds of a drive, and how far apart they are, in ways of which each is made: they overlap, or leave something out
+CLOUDS, _APART = 4, (0.5, 1.3)
+# on a robot the camera is somewhat below or above the LiDAR
+_HEIGHT_M = (0.65, 1.1)
 _CAMERAS = {
     True: (Camera("PINHOLE", 620, 200, (360.0, 360.0, 310.0, 90.0)),
            Camera("PINHOLE", 480, 320, (390.0, 390.0, 240.0, 160.0))),
     False: (Camera("PINHOLE", 480, 360, (390.0, 390.0, 240.0, 180.0)),
             Camera("PINHOLE", 512, 320, (320.0, 320.0, 256.0, 160.0))),
 }  # fmt: skip
-_SPACING_M = {True: (0.6, 1.1), False: (0.06, 0.09)}
-_LEAST_POINTS, _TRIES, _LAP_FRAMES = 300, 6, 200
+_SPACING_M = {True: (0.6, 1.1), False: (0.07, 0.1)}
+_LEAST_POINTS, _TRIES, _LAP_FRAMES = 300, 4, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +74,16 @@ class CameraSplit:
         seed: of the split.
         outdoors: number of worlds with streets; they come first.
         indoors: number of the others.
-        own: queries of each world in its own map.
-        aliased: queries of a world that looks like each mapped one.
-        foreign: of the queries of each world, so many are compared with the map of every other one alike, of streets
-            and of the others.
+        own: drives of each world.
+        aliased: drives in a world that looks like each mapped one.
     """
 
     name: str
     seed: int
     outdoors: int
     indoors: int
-    own: int
-    aliased: int
-    foreign: tuple[int, int]
+    own: int = 2
+    aliased: int = 1
 
     @property
     def numbers(self) -> range:
@@ -103,58 +110,67 @@ class CameraSplit:
 SPLITS = {
     one.name: one
     for one in (
-        CameraSplit("fit", 72000, 3, 6, own=10, aliased=2, foreign=(3, 3)),
-        CameraSplit("choose", 82000, 4, 6, own=5, aliased=3, foreign=(5, 3)),
-        CameraSplit("report", 92000, 3, 5, own=8, aliased=2, foreign=(5, 2)),
+        CameraSplit("fit", 172000, 2, 4),
+        CameraSplit("choose", 182000, 3, 5),
+        CameraSplit("report", 192000, 2, 4),
     )
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CameraQuery:
-    """A cloud of a moving camera.
+class CameraDrive:
+    """The clouds of one drive of a camera.
 
     Attributes:
         kind: `OWN` or `ALIASED`.
         condition: number in `CONDITIONS`.
-        cloud: in the optical frame.
-        odom_from_camera: (3, 3) by odometry.
-        map_from_camera: the true pose; of an aliased world in that world.
+        clouds: in the optical frames.
+        odom_from_camera: of each, by odometry.
+        map_from_camera: the true poses; of an aliased world in that world.
     """
 
     kind: int
     condition: int
-    cloud: CameraCloud
-    odom_from_camera: Array
-    map_from_camera: Pose
+    clouds: tuple[CameraCloud, ...]
+    odom_from_camera: tuple[Pose, ...]
+    map_from_camera: tuple[Pose, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraWorld:
-    """The scans and the camera's clouds of one world.
+    """The scans and the camera's drives of one world.
 
     Attributes:
         scans: of the map, each (N, 3) float32.
         map_from_scan: their poses.
-        queries: of it, and of one that looks like it.
+        drives: in it, and in one that looks like it.
     """
 
     scans: tuple[Array, ...]
     map_from_scan: tuple[Pose, ...]
-    queries: tuple[CameraQuery, ...]
+    drives: tuple[CameraDrive, ...]
 
     @staticmethod
     def load(folder: Path, split: CameraSplit, number: int) -> CameraWorld:
-        """That which `simulate` stored."""
+        """That which `simulate` stored.
+
+        Raises:
+            VlocError: it was made with other constants.
+        """
+        check_constants(_path(folder, split, number), constants_of_clouds())
         with np.load(_path(folder, split, number)) as arrays:
-            queries = [
-                CameraQuery(int(kind), int(condition), _cloud(arrays[f"query-{k}"]), odom[:3, :3], _pose(truth))
-                for k, ((kind, condition), odom, truth) in enumerate(
-                    zip(arrays["kinds"], arrays["odometry"], arrays["truth"], strict=True)
+            drives = [
+                CameraDrive(
+                    int(kind),
+                    int(condition),
+                    tuple(_cloud(arrays[f"drive-{k}-{cloud}"]) for cloud in range(len(arrays[f"truth-{k}"]))),
+                    tuple(map(_pose, arrays[f"odometry-{k}"])),
+                    tuple(map(_pose, arrays[f"truth-{k}"])),
                 )
+                for k, (kind, condition) in enumerate(arrays["kinds"])
             ]
             poses = tuple(_pose(matrix) for matrix in arrays["map-poses"])
-            return CameraWorld(tuple(arrays[f"map-{k}"] for k in range(len(poses))), poses, tuple(queries))
+            return CameraWorld(tuple(arrays[f"map-{k}"] for k in range(len(poses))), poses, tuple(drives))
 
 
 def spacing_m(split: CameraSplit, number: int) -> float:
@@ -167,10 +183,20 @@ def context_of(split: CameraSplit, number: int) -> ScanContext:
     return ScanContext(_RANGE_M[split.is_outdoors(number)])
 
 
+def constants_of_clouds() -> dict[str, str]:
+    """Constants that the stored scans and clouds depend on, by their names."""
+    return list_constants(motion_stereo, sys.modules[__name__])
+
+
 def simulate(folder: Path, split: CameraSplit, number: int) -> None:
-    """Scan a world for its map, move a camera in it, and store scans and clouds."""
+    """Scan a world for its map, move a camera in it, and store scans and clouds.
+
+    Raises:
+        VlocError: they are stored already, and were made with other constants.
+    """
     path = _path(folder, split, number)
     if path.exists():
+        check_constants(path, constants_of_clouds())
         return
     outdoors, seed = split.is_outdoors(number), split.seed + number
     drive = drive_with_lidar(
@@ -178,16 +204,15 @@ def simulate(folder: Path, split: CameraSplit, number: int) -> None:
     )
     arrays = {f"map-{k}": drive.scan(k) for k in range(len(drive))}
     arrays["map-poses"] = np.array([pose.matrix for pose in drive.map_from_lidar])
-    queries = list(_queries(split, number))
-    for k, one in enumerate(queries):
-        cloud = one.cloud
-        arrays[f"query-{k}"] = np.column_stack([cloud.points, cloud.stds_m, cloud.rays]).astype(np.float32)
-    arrays["kinds"] = np.array([(one.kind, one.condition) for one in queries]).reshape(-1, 2)
-    arrays["truth"] = np.array([one.map_from_camera.matrix for one in queries]).reshape(-1, 4, 4)
-    arrays["odometry"] = np.array([one.odom_from_camera for one in queries]).reshape(-1, 3, 3)
-    unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, **arrays)
-    unfinished.replace(path)
+    drives = list(_drives(split, number))
+    for k, one in enumerate(drives):
+        for j, cloud in enumerate(one.clouds):
+            rows = np.column_stack([cloud.points, cloud.stds_m, cloud.rays]).astype(np.float32)
+            arrays[f"drive-{k}-{j}"] = rows
+        arrays[f"odometry-{k}"] = np.array([pose.matrix for pose in one.odom_from_camera])
+        arrays[f"truth-{k}"] = np.array([pose.matrix for pose in one.map_from_camera])
+    arrays["kinds"] = np.array([(one.kind, one.condition) for one in drives]).reshape(-1, 2)
+    save_with_constants(path, constants_of_clouds(), arrays)
 
 
 @lru_cache(maxsize=2)
@@ -195,38 +220,43 @@ def _world(split: CameraSplit, number: int) -> World:
     return make_world(split.kind(number), split.seed + number)
 
 
-def _queries(split: CameraSplit, number: int) -> Iterator[CameraQuery]:
+def _drives(split: CameraSplit, number: int) -> Iterator[CameraDrive]:
     world, seed, outdoors = _world(split, number), split.seed + number + 500, split.is_outdoors(number)
     today = with_other_cars(world, seed) if outdoors else world
-    if outdoors:
-        yield from _drive(today, seed, OWN, SAME_DIRECTION, (split.own + 1) // 2)
-        yield from _drive(today, seed + 1, OWN, OPPOSITE_DIRECTION, split.own // 2)
-    else:
-        yield from _drive(today, seed, OWN, INDOORS, split.own)
+    for k in range(split.own):
+        condition = (SAME_DIRECTION, OPPOSITE_DIRECTION)[k % 2] if outdoors else INDOORS
+        yield from _drive(today, seed + k, OWN, condition)
     condition = SAME_DIRECTION if outdoors else INDOORS
-    yield from _drive(make_aliased_world(world, seed), seed + 2, ALIASED, condition, split.aliased)
+    for k in range(split.aliased):
+        yield from _drive(make_aliased_world(world, seed + k), seed + split.own + k, ALIASED, condition)
 
 
-def _drive(world: World, seed: int, kind: int, condition: int, count: int) -> Iterator[CameraQuery]:
-    """Some queries of a drive, each with odometry that drifts in its own way; of those that see something."""
+def _drive(world: World, seed: int, kind: int, condition: int) -> Iterator[CameraDrive]:
+    """A drive with odometry that drifts, if enough of it is seen."""
     rng, outdoors = np.random.default_rng([seed, condition]), bool(world.roads)
     step_m, camera = rng.uniform(*_SPACING_M[outdoors]), _CAMERAS[outdoors][seed % 2]
     poses = _way(world, step_m, seed, backwards=condition == OPPOSITE_DIRECTION)
     stereo = MotionStereo.of_voxels(_RANGE_M[outdoors] / 100.0)
     window = int(np.ceil((stereo.path_m + 2 * stereo.baseline_m) / step_m)) + 1
-    for number in range(count):
-        for _ in range(_TRIES):
-            last = int(rng.integers(window, len(poses)))
-            of_query = poses[last - window : last + 1]
-            odometry = simulate_camera_odometry(of_query, 1000 * seed + number)
-            views = [
-                MovingView(_image(world, camera, pose, 10_000 * seed + last - window + k), odom)
-                for k, (pose, odom) in enumerate(zip(of_query, odometry, strict=True))
-            ]
-            cloud = stereo.reconstruct(views, camera)
-            if len(cloud) >= _LEAST_POINTS:
-                yield CameraQuery(kind, condition, cloud, odometry[-1].rotation, of_query[-1])
-                break
+    apart = max(1, round(rng.uniform(*_APART) * stereo.path_m / step_m))
+    length = window + (CLOUDS - 1) * apart
+    if length >= len(poses):
+        return
+    for _ in range(_TRIES):
+        first = int(rng.integers(0, len(poses) - length))
+        of_drive = poses[first : first + length + 1]
+        views = [
+            MovingView(_image(world, camera, pose, 10_000 * seed + first + k), odom)
+            for k, (pose, odom) in enumerate(
+                zip(of_drive, simulate_camera_odometry(of_drive, 1000 * seed), strict=True)
+            )
+        ]
+        last = [window + k * apart for k in range(CLOUDS)]
+        clouds = [stereo.reconstruct(views[end - window : end + 1], camera) for end in last]
+        if all(len(cloud) >= _LEAST_POINTS for cloud in clouds):
+            odometry = tuple(views[end].odom_from_camera for end in last)
+            yield CameraDrive(kind, condition, tuple(clouds), odometry, tuple(of_drive[end] for end in last))
+            return
 
 
 def _way(world: World, step_m: float, seed: int, *, backwards: bool) -> list[Pose]:
@@ -236,9 +266,10 @@ def _way(world: World, step_m: float, seed: int, *, backwards: bool) -> list[Pos
         poses = drive_route(world, route[::-1] if backwards else route, spacing_m=step_m, seed=seed)
         count = int(_LONGEST_M[True] / step_m)
         return poses[-count:] if backwards else poses[:count]
-    lap = np.array([pose.translation for pose in walk(world, _LAP_FRAMES, seed)])
+    height_m = float(np.random.default_rng([seed, 17]).uniform(*_HEIGHT_M))
+    lap = np.array([pose.translation for pose in walk(world, _LAP_FRAMES, seed, height_m=height_m)])
     length_m = float(np.linalg.norm(np.diff(lap, axis=0), axis=1).sum())
-    return walk(world, int(length_m / step_m), seed)
+    return walk(world, int(length_m / step_m), seed, height_m=height_m)
 
 
 def _image(world: World, camera: Camera, pose: Pose, seed: int) -> Array:

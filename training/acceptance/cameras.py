@@ -12,12 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Fit the acceptance table of moving cameras in LiDAR maps, and the calibration of their covariance, in simulations.
+"""Fit the acceptance tables of moving cameras in LiDAR maps, and the calibration of their covariance, in simulations.
 
   python -m training.acceptance.cameras --data DIR
 
-Clouds and what the search found are kept in DIR: an interrupted run goes on where it stopped. The worlds that the
-table is fitted on, those that its thresholds are chosen on and those that the report is of are different ones.
+One table is of single clouds, the other of several clouds of a drive. Clouds and what the search found are kept in DIR:
+an interrupted run goes on where it stopped. The worlds that the tables are fitted on, those that their thresholds are
+chosen on and those that the report is of are different ones.
 """
 
 from __future__ import annotations
@@ -25,86 +26,128 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from training.acceptance.camera_recording import RecordedSplit, collect
+from training.acceptance.camera_recording import collect
+from training.acceptance.camera_tables import RecordedTable, table_of_clouds, table_of_drives
 from training.acceptance.camera_worlds import CONDITIONS, SPLITS
 from training.acceptance.evidence_table import ALIASED, FOREIGN, KINDS_OF_QUERY, OWN, EvidenceTable
 from training.acceptance.fit import choose_thresholds, fit_terms
+from training.acceptance.kept_hypotheses import RecordedDrive
 from training.acceptance.leaders import score_rows
 from training.acceptance.scans import find_best, measure_consistency, refuse_known_wrong
 from training.framework.command import make_parser, run_command
-from vloc_ros.core.geometry.covariance import fit_calibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, fit_calibration
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.acceptance import CAMERA_KIND, AcceptanceModel
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, AcceptanceModel
 from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 
 _NAME = "acceptance.cameras"
 
 
-def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
-    """How many queries are accepted, by their kind and condition."""
+def fit_clouds(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
+    """The table of single clouds, with thresholds."""
+    fit, choose = (table_of_clouds(recorded[name]).table for name in ("fit", "choose"))
+    return _choose(fit_terms(fit, name=CAMERA_KIND), fit, choose)
+
+
+def fit_drives(recorded: dict[str, list[RecordedDrive]], of_cloud: AcceptanceModel) -> AcceptanceModel:
+    """The table of drives, with thresholds.
+
+    The log odds of the fitted drives' single clouds are those of tables that were fitted without the maps of them:
+    the drives of other splits are not known to their table either.
+    """
+    halves = [[one for one in recorded["fit"] if one.map_number % 2 == half] for half in (0, 1)]
+    without = [fit_terms(table_of_clouds(half).table, name=CAMERA_KIND) for half in halves[::-1]]
+    fit = table_of_drives(recorded["fit"], lambda one: without[one.map_number % 2]).table
+    choose = table_of_drives(recorded["choose"], lambda _: of_cloud).table
+    return _choose(fit_terms(fit, name=DRIVE_KIND), fit, choose)
+
+
+def _choose(model: AcceptanceModel, fit: EvidenceTable, choose: EvidenceTable) -> AcceptanceModel:
+    """The model with thresholds that no wrong answer of either split reaches, and that are better than chance."""
+    chosen = refuse_known_wrong(choose_thresholds(model, choose), fit, choose)
+    return replace(chosen, thresholds=np.maximum(chosen.thresholds, 0.0))
+
+
+def summarize(model: AcceptanceModel, recorded: RecordedTable) -> dict[str, Any]:
+    """How many queries are accepted, by their number of clouds, kind and condition."""
+    table, figures = recorded.table, dict[str, Any]()
     best, labels = find_best(model, table)
-    accepted, figures = best >= model.thresholds[0], dict[str, Any]()
-    for kind in (ALIASED, FOREIGN):
-        mine = table.queries[:, 0] == kind
-        figures[KINDS_OF_QUERY[kind]] = {"queries": int(mine.sum()), "accepted": int((accepted & mine).sum())}
-    for number, name in enumerate(CONDITIONS):
-        mine = (table.queries[:, 0] == OWN) & (table.queries[:, 1] == number)
-        found = np.zeros(len(mine), bool)
-        found[table.query[table.label == 1]] = True
-        figures[name] = {
-            "queries": int(mine.sum()),
-            "right pose among the hypotheses": int((mine & found).sum()),
-            "best is right": int((mine & (labels == 1)).sum()),
-            "accepted right": int((mine & accepted & (labels == 1)).sum()),
-            "accepted between": int((mine & accepted & (labels == -1)).sum()),
-            "accepted wrong": int((mine & accepted & (labels == 0)).sum()),
-        }
+    accepted = best >= model.thresholds[0]
+    found = np.zeros(len(table.queries), bool)
+    found[table.query[table.label == 1]] = True
+    for clouds in np.unique(recorded.clouds):
+        of_these = dict[str, Any]()
+        for kind in (ALIASED, FOREIGN):
+            mine = (table.queries[:, 0] == kind) & (recorded.clouds == clouds)
+            of_these[KINDS_OF_QUERY[kind]] = {"queries": int(mine.sum()), "accepted": int((accepted & mine).sum())}
+        for number, name in enumerate(CONDITIONS):
+            mine = (table.queries[:, 0] == OWN) & (table.queries[:, 1] == number) & (recorded.clouds == clouds)
+            of_these[name] = {
+                "queries": int(mine.sum()),
+                "right pose among the hypotheses": int((mine & found).sum()),
+                "best is right": int((mine & (labels == 1)).sum()),
+                "accepted right": int((mine & accepted & (labels == 1)).sum()),
+                "accepted between": int((mine & accepted & (labels == -1)).sum()),
+                "accepted wrong": int((mine & accepted & (labels == 0)).sum()),
+            }
+        figures[f"{clouds} clouds"] = of_these
     return figures
 
 
-def select_right(model: AcceptanceModel, recorded: RecordedSplit, *, least_score: float) -> tuple[Array, Array]:
-    """(N, 6) errors and (N, 6, 6) covariances of the right hypotheses of some score, positions in voxels."""
-    table = recorded.table
-    accepted = score_rows(model, table.evidence[table.label == 1]) >= least_score
-    units = np.column_stack([np.repeat(recorded.voxels_m[accepted, None], 3, axis=1), np.ones((accepted.sum(), 3))])
-    return recorded.errors[accepted] / units, recorded.covariances[accepted] / (units[:, :, None] * units[:, None])
+def select_known(model: AcceptanceModel, recorded: RecordedTable, *, least_score: float) -> tuple[Array, Array]:
+    """(N, 6) errors and (N, 6, 6) covariances of hypotheses of some score that are not wrong, positions in voxels."""
+    known = np.isfinite(recorded.errors).all(axis=1)
+    chosen = known & (score_rows(model, recorded.table.evidence) >= least_score)
+    units = np.column_stack([np.repeat(recorded.voxels_m[chosen, None], 3, axis=1), np.ones((chosen.sum(), 3))])
+    return recorded.errors[chosen] / units, recorded.covariances[chosen] / (units[:, :, None] * units[:, None])
+
+
+def calibrate(model: AcceptanceModel, tables: Sequence[RecordedTable]) -> CovarianceCalibration:
+    """Of all hypotheses that are more likely right than wrong and are not wrong: accepted ones are fewer."""
+    errors, covariances = zip(*(select_known(model, one, least_score=0.0) for one in tables), strict=True)
+    return fit_calibration(np.concatenate(errors), np.concatenate(covariances))
 
 
 def _run(args: argparse.Namespace) -> None:
-    recorded = {name: collect(args.data, split) for name, split in SPLITS.items()}
-    fitted = fit_terms(recorded["fit"].table, name=CAMERA_KIND)
-    chosen = choose_thresholds(fitted, recorded["choose"].table)
-    model = refuse_known_wrong(chosen, recorded["fit"].table, recorded["choose"].table)
-    model = replace(model, thresholds=np.maximum(model.thresholds, 0.0))
-    # accepted ones are too few: all that are more likely right than wrong
-    likely = [select_right(model, recorded[name], least_score=0.0) for name in ("fit", "choose")]
-    errors, covariances = zip(*likely, strict=True)
-    calibration = fit_calibration(np.concatenate(errors), np.concatenate(covariances))
-    out = args.out or FOLDER / f"{CAMERA_KIND}.json"
-    write_acceptance_table(out, model, calibration)
-    figures = {
-        name: summarize(model, of_split.table)
-        | {
-            title: measure_consistency(calibration, *select_right(model, of_split, least_score=float(least)))
-            for title, least in (("covariance of accepted", model.thresholds[0]), ("covariance of likely", 0.0))
+    recorded = {name: collect(args.data, split, maps=args.maps, others=args.others) for name, split in SPLITS.items()}
+    of_cloud = fit_clouds(recorded)
+    of_drive, folder = fit_drives(recorded, of_cloud), args.out or FOLDER
+    clouds = {name: table_of_clouds(drives) for name, drives in recorded.items()}
+    drives = {name: table_of_drives(those, lambda _: of_cloud) for name, those in recorded.items()}
+    figures = dict[str, Any]()
+    for model, tables in ((of_cloud, clouds), (of_drive, drives)):
+        calibration = calibrate(model, [tables["fit"], tables["choose"]])
+        write_acceptance_table(folder / f"{model.kind}.json", model, calibration)
+        figures[model.kind] = {
+            name: summarize(model, table)
+            | {
+                title: measure_consistency(calibration, *select_known(model, table, least_score=float(least)))
+                for title, least in (("covariance of accepted", model.thresholds[0]), ("covariance of likely", 0.0))
+            }
+            for name, table in tables.items()
         }
-        for name, of_split in recorded.items()
-    }
     print(json.dumps(figures, indent=1))
-    print(out)
+    print(folder)
 
 
 def main() -> int:
     """Collect, fit, choose, report, write; 0 when it worked, 1 for an expected failure."""
     parser = make_parser(_NAME, __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="for clouds and evidence")
-    parser.add_argument("--out", type=Path, metavar="JSON", help="the table; in the package by default")
+    parser.add_argument(
+        "--maps", type=int, default=100, metavar="N", help="maps of each purpose at most (default: all)"
+    )
+    parser.add_argument(
+        "--others", type=int, default=100, metavar="N", help="other worlds that visit each map at most (default: all)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the tables; in the package by default")
     return run_command(_NAME, _run, parser.parse_args())
 
 

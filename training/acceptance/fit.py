@@ -30,6 +30,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.acceptance import (
     CAMERA_KIND,
     CLOUD_KIND,
+    DRIVE_KIND,
     KEYPOINT_KIND,
     TILE_KIND,
     AcceptanceModel,
@@ -37,13 +38,14 @@ from vloc_ros.core.localization.acceptance import (
 )
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 
-KNOTS = 6
+# of drives there are fewest
+KNOTS, KNOTS_OF_DRIVES = 6, 3
 # quantiles of right and wrong hypotheses alike between which the knots lie
 _RANGE = (0.01, 0.99)
 # fewer are found in maps of other places by chance, and hardly ever by right poses alone
-LEAST_INLIERS = {KEYPOINT_KIND: 12, CLOUD_KIND: 50, TILE_KIND: 8, CAMERA_KIND: 100}
+LEAST_INLIERS = {KEYPOINT_KIND: 12, CLOUD_KIND: 50, TILE_KIND: 8, CAMERA_KIND: 100, DRIVE_KIND: 100}
 # of squared increments. Scans are few, and right and wrong ones part so well that their log odds would grow at will
-_PENALTY = {KEYPOINT_KIND: 2e-4, CLOUD_KIND: 2e-3, TILE_KIND: 2e-3, CAMERA_KIND: 2e-3}
+_PENALTY = {KEYPOINT_KIND: 2e-4, CLOUD_KIND: 2e-3, TILE_KIND: 2e-3, CAMERA_KIND: 2e-3, DRIVE_KIND: 2e-3}
 _SMALLEST = 1e-300
 # score margins: few hypotheses have a competing pose
 MARGIN_KNOTS = np.array([-0.15, -0.05, 0.0, 0.05, 0.1, CLEAR_MARGIN])
@@ -81,7 +83,8 @@ def fit_terms(table: EvidenceTable, *, name: str) -> AcceptanceModel:
     weights = _weights(right, table.column("condition")[mine], table.column("kind")[mine])
     additive = [piece for piece in table.names if piece != "margin"]
     columns = [table.names.index(piece) for piece in additive]
-    knots = [_knots(evidence[:, column], right) for column in columns]
+    count = KNOTS_OF_DRIVES if table.evidence_kind == DRIVE_KIND else KNOTS
+    knots = [_knots(evidence[:, column], right, count=count) for column in columns]
     steps = np.concatenate([_steps(evidence[:, c], k) for c, k in zip(columns, knots, strict=True)], axis=1)
     margins = _steps(evidence[:, table.names.index("margin")], MARGIN_KNOTS) - (MARGIN_KNOTS[1:] <= 0)
     bias, increments, margin_increments = _fit(steps, margins, right, weights, penalty=_PENALTY[table.evidence_kind])
@@ -110,11 +113,16 @@ def fit_terms(table: EvidenceTable, *, name: str) -> AcceptanceModel:
 
 
 def _scale(model: AcceptanceModel, table: EvidenceTable) -> AcceptanceModel:
-    """The model with calibrated log odds for the hypotheses that the selector decides on."""
+    """The model with calibrated log odds for the hypotheses that the selector decides on.
+
+    The targets are those of Platt, short of 0 and 1 by what as many examples can tell: few that part without an error
+    would else be as sure as one likes.
+    """
     leaders = find_leaders(model, table)
     known = leaders.labels >= 0
     right = leaders.labels[known] == 1
-    sign, weights = np.where(right, 1.0, -1.0), _halves(right)
+    targets = np.where(right, (right.sum() + 1.0) / (right.sum() + 2.0), 1.0 / ((~right).sum() + 2.0))
+    weights = _halves(right)
 
     def scaled(factor: float, shift: float) -> AcceptanceModel:
         terms = {piece: replace(term, contributions=factor * term.contributions) for piece, term in model.terms.items()}
@@ -122,7 +130,7 @@ def _scale(model: AcceptanceModel, table: EvidenceTable) -> AcceptanceModel:
 
     def loss(parameters: Array) -> float:
         scores = score_rows(scaled(*parameters), leaders.evidence[known])
-        return float(weights @ np.logaddexp(0.0, -sign * scores))
+        return float(weights @ (targets * np.logaddexp(0.0, -scores) + (1.0 - targets) * np.logaddexp(0.0, scores)))
 
     found = minimize(loss, [1.0, 0.0], method="Nelder-Mead", bounds=[(0.1, 10.0), (-10.0, 10.0)])
     return scaled(*(float(value) for value in found.x))
@@ -203,14 +211,15 @@ def _weights(right: Array, condition: Array, kind: Array) -> Array:
     return weights
 
 
-def _knots(values: Array, right: Array) -> Array:
+def _knots(values: Array, right: Array, *, count: int) -> Array:
     sides = [values[side][np.isfinite(values[side])] for side in (right, ~right)]
     low = min(float(np.quantile(side, _RANGE[0])) for side in sides)
     high = max(float(np.quantile(side, _RANGE[1])) for side in sides)
     # many values of some evidence are its largest, which would leave hardly a knot to the others
     below = [side[side < side.max()] for side in sides]
-    pooled = np.concatenate([np.quantile(side, np.linspace(0, 1, KNOTS)) for side in below if len(side)] or [[low]])
-    knots = np.unique(np.round(np.clip([*np.quantile(pooled, np.linspace(0, 1, KNOTS)), high], low, high), 3))
+    shares = np.linspace(0, 1, count)
+    pooled = np.concatenate([np.quantile(side, shares) for side in below if len(side)] or [[low]])
+    knots = np.unique(np.round(np.clip([*np.quantile(pooled, shares), high], low, high), 3))
     return knots if len(knots) > 1 else np.array([low, low + 1e-3])
 
 

@@ -12,84 +12,20 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Poses of a moving camera in a map of LiDAR places, and how good they are where the truth is known."""
+"""How good poses of a moving camera in a map of LiDAR places are where the truth is known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
-from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo, MovingView
-from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import squared_mahalanobis_distances
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
-from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch
 from vloc_ros.core.localization.result import LocalizationResult
-from vloc_ros.storage.images import read_image
 
-# images before the one to localize that are read: the path limits them further
-_MOST_IMAGES = 60
 LIMITS = ((0.25, 2.0), (0.25, 10.0), (0.5, 5.0), (2.0, 10.0))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LocatedCamera:
-    """What was found for one image.
-
-    Attributes:
-        number: of the image.
-        image: (H, W) uint8 grey.
-        cloud: of it and those before it.
-        result: the pose of the optical frame, or why there is none.
-        hypotheses: all of them, best first.
-    """
-
-    number: int
-    image: Array
-    cloud: CameraCloud
-    result: LocalizationResult
-    hypotheses: list[CameraHypothesis]
-
-
-def find_poses(
-    search: CameraCloudSearch,
-    stereo: MotionStereo,
-    paths: Sequence[Path],
-    camera: Camera,
-    odom_from_camera: Sequence[Pose],
-    *,
-    reach_m: float,
-    chosen: Sequence[int],
-    read: Callable[[Path], Any] = read_image,
-) -> Iterator[LocatedCamera]:
-    """Where some images were taken, each by itself and those before it.
-
-    Args:
-        search: in the map.
-        stereo: makes the clouds.
-        paths: of the images, in the order of time.
-        camera: that took them.
-        odom_from_camera: of each image, in a frame whose z axis points up.
-        reach_m: from the camera to the next place at most.
-        chosen: which of them are localized.
-        read: decodes an image.
-
-    Raises:
-        InputError: an image does not fit the camera, or the lattice of poses would be too large.
-    """
-    images = dict[int, Any]()
-    for number in chosen:
-        window = range(max(0, number - _MOST_IMAGES), number + 1)
-        images = {k: images[k] if k in images else _read_grey(paths[k], read) for k in window}
-        cloud = stereo.reconstruct([MovingView(images[k], odom_from_camera[k]) for k in window], camera)
-        result, found = search.localize(cloud, odom_from_camera[number].rotation, reach_m=reach_m)
-        yield LocatedCamera(number, images[number], cloud, result, found)
 
 
 def summarize_errors(found: Sequence[Pose | None], truth: Sequence[Pose]) -> dict[str, float]:
@@ -135,8 +71,3 @@ def summarize_results(results: Sequence[LocalizationResult], truth: Sequence[Pos
         figures["nees"] = float(squared_mahalanobis_distances(np.array(errors), np.array(covariances)).mean())
         figures["consistent nees"] = [6 - half_width, 6 + half_width]
     return figures | summary
-
-
-def _read_grey(path: Path, read: Callable[[Path], Any]) -> Any:
-    image = read(path)
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

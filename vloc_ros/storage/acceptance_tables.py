@@ -23,12 +23,12 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.localization.acceptance import CAMERA_KIND, CLOUD_KIND, TILE_KIND, AcceptanceModel
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, CLOUD_KIND, DRIVE_KIND, TILE_KIND, AcceptanceModel
 from vloc_ros.storage.atomic import write_bytes_atomically
 
 FOLDER = Path(__file__).with_name("acceptance")
 # the others are those of extractors
-_FITTED_BY = {CLOUD_KIND: ".scans", TILE_KIND: ".tiles", CAMERA_KIND: ".cameras"}
+_FITTED_BY = {CLOUD_KIND: ".scans", TILE_KIND: ".tiles", CAMERA_KIND: ".cameras", DRIVE_KIND: ".cameras"}
 
 
 def read_acceptance_model(name: str) -> AcceptanceModel:

@@ -16,19 +16,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
 
-from training.acceptance.camera_recording import RecordedSplit, label_pose
-from training.acceptance.camera_worlds import SPLITS
-from training.acceptance.cameras import select_right
-from training.acceptance.evidence_table import OWN, EvidenceTable, RecordedQuery
+from training.acceptance.camera_recording import label_pose, next_alike, take_turns
+from training.acceptance.camera_tables import RecordedTable, table_of_clouds, table_of_drives
+from training.acceptance.camera_worlds import SPLITS, CameraDrive
+from training.acceptance.cameras import select_known
+from training.acceptance.evidence_table import FOREIGN, OWN, EvidenceTable, RecordedQuery
+from training.acceptance.kept_hypotheses import RecordedDrive, load_drives, save_drives
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.localization.acceptance import CAMERA_KIND, EVIDENCE_OF
-from vloc_ros.core.localization.camera_cloud_decision import to_metres
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, EVIDENCE_OF
+from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis, to_metres
+from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
+from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis
 from vloc_ros.storage.acceptance_tables import read_acceptance_model, read_calibration
 
 
@@ -53,17 +59,75 @@ def test_no_world_serves_two_purposes() -> None:
 def test_errors_are_calibrated_in_voxels_and_published_in_metres() -> None:
     model, names = read_acceptance_model(CAMERA_KIND), EVIDENCE_OF[CAMERA_KIND]
     strong = np.array([{"inliers": 9.0, "constraint": -0.5}.get(name, 5.0) for name in names], np.float32)
-    query = RecordedQuery(strong[None], [1], OWN, 0, 0, 0, 0)
-    recorded = RecordedSplit(
-        EvidenceTable.of_queries([query], CAMERA_KIND), np.full((1, 6), 0.4), np.eye(6)[None], np.array([0.4])
+    query = RecordedQuery(np.stack([strong, strong]), [-1, 0], OWN, 0, 0, 0, 0)
+    errors = np.stack([np.full(6, 0.4), np.full(6, np.nan)])
+    recorded = RecordedTable(
+        EvidenceTable.of_queries([query], CAMERA_KIND), errors, np.stack([np.eye(6)] * 2), np.full(2, 0.4), np.ones(1)
     )
-    errors, covariances = select_right(model, recorded, least_score=0.0)
+    errors, covariances = select_known(model, recorded, least_score=0.0)
     np.testing.assert_allclose(errors, [[1.0, 1.0, 1.0, 0.4, 0.4, 0.4]])
     np.testing.assert_allclose(np.diag(covariances[0]), [6.25, 6.25, 6.25, 1.0, 1.0, 1.0])
     floor = to_metres(CovarianceCalibration(floor=np.ones(6)), voxel_m=0.4).floor
     np.testing.assert_allclose(floor, [0.16, 0.16, 0.16, 1.0, 1.0, 1.0])
 
 
-def test_the_shipped_table_accepts_more_than_chance_and_has_a_calibration() -> None:
-    assert read_acceptance_model(CAMERA_KIND).thresholds[0] >= 0.0
-    assert read_calibration(CAMERA_KIND).samples > 0
+def _drive(kind: int) -> RecordedDrive:
+    """Three clouds of a camera that moves along x, one hypothesis each, right where the camera is in the map."""
+    truth = tuple(Pose(np.eye(3), [1.5 * k, 0.0, 1.0]) for k in range(3))
+    evidence = CameraEvidence(7.0, 0.9, 0.7, 0.8, 0.95, 0.95, 1.0, -2.0, 1.5, 2.0)
+    covariance = np.diag(np.repeat([0.02**2, 0.005**2], 3))
+    at = tuple(
+        CameraHypothesis(0, "map", pose, pose, evidence, covariance, 900, 50 * k + np.arange(50))
+        for k, pose in enumerate(truth)
+    )
+    drives = tuple((DriveHypothesis(at[:n], (True,) * n, (True,) * (n - 1) + (False,)),) for n in (2, 3))
+    known = truth if kind == OWN else (None,) * 3
+    return RecordedDrive(kind, 2, 5, 4, 0.1, known, truth, tuple((one,) for one in at), drives)
+
+
+def test_each_cloud_and_each_count_of_clouds_is_a_query() -> None:
+    clouds = table_of_clouds([_drive(OWN)])
+    assert clouds.table.label.tolist() == [1, 1, 1]
+    assert clouds.clouds.tolist() == [1, 1, 1]
+    model = read_acceptance_model(CAMERA_KIND)
+    drives = table_of_drives([_drive(OWN)], lambda _: model)
+    assert drives.table.label.tolist() == [1, 1]
+    assert drives.clouds.tolist() == [2, 3]
+    assert drives.table.evidence_of("found").tolist() == pytest.approx([1 / 2, 2 / 3])
+    assert np.abs(drives.errors).max() < 0.01
+
+
+def test_of_another_place_every_hypothesis_is_wrong() -> None:
+    model = read_acceptance_model(CAMERA_KIND)
+    drives = table_of_drives([_drive(FOREIGN)], lambda _: model)
+    assert drives.table.label.tolist() == [0, 0]
+    assert np.isnan(drives.errors).all()
+
+
+def test_streets_and_rooms_take_turns_and_every_other_world_follows() -> None:
+    split = SPLITS["choose"]
+    turns = take_turns(split)
+    assert sorted(turns) == list(split.numbers)
+    assert [split.is_outdoors(number) for number in turns[:4]] == [True, False, True, False]
+    assert next_alike(split, 1) == [2, 0]
+    assert all(sorted(next_alike(split, number)) == split.alike(number) for number in split.numbers)
+
+
+def test_kept_drives_are_read_as_they_were_kept(tmp_path: Path) -> None:
+    kept, path = _drive(OWN), tmp_path / "found.npz"
+    save_drives(path, [(kept.clouds, kept.drives)], {})
+    drive = CameraDrive(OWN, 2, (None,) * 3, kept.odom_from_camera, kept.odom_from_camera)  # type: ignore[arg-type]
+    (read,) = load_drives(path, [(OWN, drive)], world=5, map_number=4, voxel_m=0.1)
+    assert read.drives[1][0].found == (True, True, False)
+    of_kept, of_read = kept.drives[1][0].at[2], read.drives[1][0].at[2]
+    assert of_read.evidence == of_kept.evidence
+    np.testing.assert_array_equal(of_read.cells, of_kept.cells)
+    np.testing.assert_allclose(of_read.covariance, of_kept.covariance)
+    assert of_read.map_from_camera.distance_to(of_kept.map_from_camera)[0] < 1e-9
+    assert [len(found) for found in read.clouds] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [CAMERA_KIND, DRIVE_KIND])
+def test_the_shipped_tables_accept_more_than_chance_and_have_a_calibration(kind: str) -> None:
+    assert read_acceptance_model(kind).thresholds[0] >= 0.0
+    assert read_calibration(kind).samples > 0

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from benchmarks.provenance import Measured, Section
 from benchmarks.tables import (
     acceptance,
+    camera_in_lidar,
     cross_modal,
     cross_view,
     descriptors,
@@ -45,6 +46,7 @@ TABLES: dict[str, TableSource] = {
     **cross_view.TABLES,
     **lidar.TABLES,
     **cross_modal.TABLES,
+    **camera_in_lidar.TABLES,
     **engines.TABLES,
     **matching.TABLES,
 }

@@ -32,25 +32,29 @@ import numpy as np
 from vloc_ros.core.errors import ConfigError, MapError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.camera_cloud_evidence import CAMERA_EVIDENCE, CameraEvidence
+from vloc_ros.core.localization.camera_drive_evidence import CAMERA_DRIVE_EVIDENCE, CameraDriveEvidence
 from vloc_ros.core.localization.cloud_evidence import CLOUD_EVIDENCE, CloudEvidence
 from vloc_ros.core.localization.evidence import EVIDENCE, KeypointEvidence
 from vloc_ros.core.localization.tile_evidence import TILE_EVIDENCE, TileEvidence
 
-Evidence = KeypointEvidence | CloudEvidence | TileEvidence | CameraEvidence
+Evidence = KeypointEvidence | CloudEvidence | TileEvidence | CameraEvidence | CameraDriveEvidence
 
 # what kinds of hypotheses there are, and the evidence of each
-KEYPOINT_KIND, CLOUD_KIND, TILE_KIND, CAMERA_KIND = "keypoints", "cloud", "tile", "camera_cloud"
+KEYPOINT_KIND, CLOUD_KIND, TILE_KIND = "keypoints", "cloud", "tile"
+CAMERA_KIND, DRIVE_KIND = "camera_cloud", "camera_drive"
 EVIDENCE_OF: Mapping[str, tuple[str, ...]] = {
     KEYPOINT_KIND: EVIDENCE,
     CLOUD_KIND: CLOUD_EVIDENCE,
     TILE_KIND: TILE_EVIDENCE,
     CAMERA_KIND: CAMERA_EVIDENCE,
+    DRIVE_KIND: CAMERA_DRIVE_EVIDENCE,
 }
 _PARAMETER = {
     KEYPOINT_KIND: "verification.false_accept_rate",
     CLOUD_KIND: "clouds.false_accept_rate",
     TILE_KIND: "tiles.false_accept_rate",
     CAMERA_KIND: "clouds.false_accept_rate",
+    DRIVE_KIND: "clouds.false_accept_rate",
 }
 # what the additive model weighs
 ADDITIVE = tuple(name for name in EVIDENCE if name != "margin")
@@ -99,6 +103,15 @@ _WORDS = {
         "constraint": "the surfaces hardly determine the position",
         "certainty": "the camera's cloud hardly determines the position",
         "agreement": "two halves of the camera's cloud lead to different positions",
+    },
+    DRIVE_KIND: {
+        "inliers": "few points of the drive's clouds lie on surfaces of the map",
+        "odds": "the drive's clouds together do not tell of the map",
+        "worst": "a cloud of the drive contradicts the map",
+        "strength": "much of the drive's clouds is not in the map, or surfaces of the map are in the way",
+        "found": "most clouds of the drive lead to other poses",
+        "consistency": "the poses of the drive's clouds do not fit its odometry",
+        "certainty": "the drive's clouds hardly determine the position",
     },
 }
 

@@ -15,8 +15,9 @@
 """The covariance of a camera's pose by the surfaces that its cloud was aligned with, before calibration.
 
 Errors of neighbouring points are alike: they come of the same pair of images, whose relative pose is off. So the
-covariance is not that of as many independent points, but the sandwich of the sums over parts of the view (White 1980;
-Liang and Zeger 1986, for clusters). The error of odometry's scale is common to all of them and comes to it.
+covariance is not that of as many independent points, but how much the pose moves where a part of the view is left out:
+the jackknife over clusters, which unlike the sandwich is not too small for few of them (Bell and McCaffrey 2002). The
+error of odometry's scale is common to all parts and comes to it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from vloc_ros.core.localization.scan_covariance import widen_open_direction
 # 1 / m² or 1 / rad²: a kilometre
 _LEAST_INFORMATION = 1e-6
 _PART_RAD = np.radians(12.0)
-# the sums over fewer parts, six of which the pose takes up, say nothing of how far off they are
+# fewer parts, six of which the pose takes up, say nothing of how far off they are
 _LEAST_PARTS, _LEAST_PARTS_OF_HALF, _LEAST_IN_HALF = 8, 2, 20
 
 
@@ -51,22 +52,27 @@ def estimate_camera_covariance(
     """
     used = np.flatnonzero(agreement.on_surface)
     jacobian, weights = agreement.linearize(scene_from_camera, used)
-    inverse = _invert(jacobian.T @ (jacobian * weights[:, None]))
+    weighted, residuals = jacobian * weights[:, None], agreement.matches.residuals[used]
+    information = weighted.T @ jacobian
     parts, which = np.unique(parts_of_view(cloud.points[used], part_rad=_PART_RAD), return_inverse=True)
-    weighted = jacobian * weights[:, None]
-    pulls = np.zeros((len(parts), 6))
-    np.add.at(pulls, which, weighted * agreement.matches.residuals[used, None])
     if len(parts) < _LEAST_PARTS:
         return np.eye(6) / _LEAST_INFORMATION, np.inf
-    few = len(parts) / (len(parts) - 6)
-    by_scale = inverse @ weighted.T @ _lengthen(cloud, scene_from_camera, agreement, used)
-    covariance = inverse + few * inverse @ (pulls.T @ pulls) @ inverse + scale_std**2 * np.outer(by_scale, by_scale)
+    by_scale = _invert(information) @ weighted.T @ _lengthen(cloud, scene_from_camera, agreement, used)
+    moved = np.array([_leave_out(information, weighted, jacobian, residuals, which == k) for k in range(len(parts))])
+    covariance = _invert(information) + (len(parts) - 1) / len(parts) * moved.T @ moved
+    covariance = covariance + scale_std**2 * np.outer(by_scale, by_scale)
     widened = widen_open_direction(covariance, agreement.matches.normals[used])
     is_first = parts % 2 == 0
     halves = (is_first[which], ~is_first[which])
     if min(is_first.sum(), (~is_first).sum()) < _LEAST_PARTS_OF_HALF or min(map(np.sum, halves)) < _LEAST_IN_HALF:
         return widened, np.inf
-    return widened, _distance_of_halves(weighted, jacobian, agreement.matches.residuals[used], halves)
+    return widened, _distance_of_halves(weighted, jacobian, residuals, halves)
+
+
+def _leave_out(information: Array, weighted: Array, jacobian: Array, residuals: Array, part: Array) -> Array:
+    """(6,) step of Gauss and Newton of the pose where a part of the points is left out."""
+    without = information - weighted[part].T @ jacobian[part]
+    return _invert(without) @ weighted[part].T @ residuals[part]
 
 
 def _lengthen(cloud: CameraCloud, pose: Pose, agreement: CameraAgreement, used: Array) -> Array:

@@ -23,14 +23,16 @@ import numpy as np
 
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, apply_calibration
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.acceptance import AcceptanceModel
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, AcceptanceModel
 from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
+from vloc_ros.core.localization.camera_drive_evidence import CameraDriveEvidence
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.scan_covariance import describe_open_position
 from vloc_ros.core.map.landmark_map import LandmarkMap
 
-_CANDIDATE = "camera/lidar"
+# names of what won, by the kind of the table that decided
+_CANDIDATES = {CAMERA_KIND: "camera/lidar", DRIVE_KIND: "camera/lidar/drive"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,15 +47,17 @@ class CameraHypothesis:
         evidence: with the margin over the best other pose.
         covariance: (6, 6) of the camera in the map's frame, not calibrated.
         points: of the cloud that were compared.
+        cells: (C,) int64 ascending numbers of the scene's cells with upright points of the cloud on surfaces.
     """
 
     scene: int
     frame_id: str
     scene_from_camera: Pose
     map_from_camera: Pose
-    evidence: CameraEvidence
+    evidence: CameraEvidence | CameraDriveEvidence
     covariance: Array
     points: int
+    cells: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +116,7 @@ class CameraDecision:
             matches=one.points,
             inliers=int(np.expm1(one.evidence.inliers).round()),
             confidence=self.model.confidence(self.model.score(one.evidence), self.negative_share),
-            candidate=_CANDIDATE,
+            candidate=_CANDIDATES[self.model.kind],
         )
 
 

@@ -48,6 +48,8 @@ _RAYS, _NEAR_VOXELS = 800, 3.0
 # parts of the view that are compared: as many points, and the share of them that the worst ones are
 _PART_RAD, _LEAST_IN_PART, _WORST = np.radians(10.0), 10, 0.2
 _LEAST = 1e-3
+# along each axis, cells of a scene have so many numbers
+_CELLS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,13 @@ def measure_camera_evidence(
         certainty=_log_of(largest_position_std(covariance) / voxel_m),
         agreement=_log_of(halves_m / voxel_m),
     )
+
+
+def occupied_cells(agreement: CameraAgreement, *, cell_m: float) -> Array:
+    """(C,) int64 ascending numbers of the scene's cells with upright points of the cloud on surfaces."""
+    inliers = agreement.on_surface & (np.abs(agreement.matches.normals[:, 2]) < _UPRIGHT)
+    cells = np.floor(agreement.matches.points[inliers] / cell_m).astype(np.int64) + _CELLS // 2
+    return np.unique(cells @ np.array([_CELLS**2, _CELLS, 1]))
 
 
 def parts_of_view(points: Array, *, part_rad: float) -> Array:

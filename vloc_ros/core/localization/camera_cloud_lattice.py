@@ -28,21 +28,27 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_alignment import LEAST_POINTS
 from vloc_ros.core.localization.occupancy_grid import OccupancyGrid
 
-_YAWS, _STEP_CELLS, _REACH_UP_CELLS = 36, 2, 4
+_YAWS, _STEP_CELLS = 36, 2
 _COMPARED, _CERTAIN_CELLS = 300, 1.5
 _MOST_POSITIONS, _CONSIDERED = 300_000, 100_000
 _CHOSEN, _SAME_CELLS, _SAME_YAW_RAD = 30, 3.0, 0.2
 
 
-def make_lattice(centres: Array, *, reach_m: float, cell_m: float) -> Array:
+def make_lattice(centres: Array, *, reach_m: float, reach_up_m: float, cell_m: float) -> Array:
     """(P, 3) int64 positions around some (N, 3) places, in cells from the scene's origin, each once.
+
+    Args:
+        centres: metres.
+        reach_m: horizontal distance of the positions from the next place at most.
+        reach_up_m: how far above and below the places positions are needed; one is within half a step of each height.
+        cell_m: size of a cell.
 
     Raises:
         InputError: they are too many.
     """
     step_m = _STEP_CELLS * cell_m
-    across, up = int(np.ceil(reach_m / step_m)), int(np.ceil(_REACH_UP_CELLS / _STEP_CELLS))
-    _check_count((2 * across + 1) ** 2, reach_m)
+    across, up = int(np.ceil(reach_m / step_m)), max(int(np.ceil(reach_up_m / step_m - 0.5)), 1)
+    _check_count((2 * across + 1) ** 2 * (2 * up + 1), reach_m)
     offsets = np.mgrid[-across : across + 1, -across : across + 1, -up : up + 1].reshape(3, -1).T
     offsets = offsets[np.hypot(offsets[:, 0], offsets[:, 1]) <= max(reach_m / step_m, 1.0)]
     around = np.unique(np.round(centres / step_m).astype(np.int64), axis=0)[:, None] + offsets
@@ -65,9 +71,8 @@ def compare_on_lattice(
     """
     points = _choose_certain(cloud, rng, cell_m=grid.cell_m)
     turns = [_turn(yaw) @ odom_from_camera for yaw in np.arange(_YAWS) * 2 * np.pi / _YAWS]
-    scores = np.stack([grid.score(points @ turn.T, lattice) for turn in turns])
-    best = np.argsort(-scores, axis=None, kind="stable")[:_CONSIDERED]
-    yaws, rows = np.unravel_index(best, scores.shape)
+    scores = np.stack([grid.count(points @ turn.T, lattice) for turn in turns])
+    yaws, rows = np.unravel_index(_choose_best(scores), scores.shape)
     chosen = list[tuple[int, Array]]()
     while len(yaws) and len(chosen) < _CHOSEN:
         yaw, position = int(yaws[0]), lattice[rows[0]]
@@ -85,6 +90,21 @@ def _choose_certain(cloud: CameraCloud, rng: np.random.Generator, *, cell_m: flo
     if len(certain) < LEAST_POINTS:
         certain = np.argsort(cloud.stds_m)[:LEAST_POINTS]
     return np.asarray(cloud.points[rng.choice(certain, min(_COMPARED, len(certain)), replace=False)])
+
+
+def _choose_best(scores: Array) -> Array:
+    """(N,) indices of the most of (Y, P) scores that are considered, best first, in their order where they are equal.
+
+    Only what may be among them is sorted: all scores together are tens of millions.
+    """
+    counts = np.zeros(int(scores.max(initial=0)) + 1, np.int64)
+    for row in scores:
+        counts += np.bincount(row, minlength=len(counts))
+    at_least = np.cumsum(counts[::-1])[::-1]
+    least = int(np.flatnonzero(at_least >= min(_CONSIDERED, scores.size)).max(initial=0))
+    flat = scores.ravel()
+    candidates = np.flatnonzero(flat >= least)
+    return np.asarray(candidates[np.argsort(-flat[candidates].astype(np.int32), kind="stable")][:_CONSIDERED])
 
 
 def _check_count(positions: int, reach_m: float) -> None:

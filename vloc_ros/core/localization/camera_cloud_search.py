@@ -33,7 +33,7 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_alignment import LEAST_POINTS, CameraAlignment
 from vloc_ros.core.localization.camera_cloud_covariance import estimate_camera_covariance
 from vloc_ros.core.localization.camera_cloud_decision import CameraDecision, CameraHypothesis
-from vloc_ros.core.localization.camera_cloud_evidence import measure_camera_evidence, measure_closeness
+from vloc_ros.core.localization.camera_cloud_evidence import measure_camera_evidence, measure_closeness, occupied_cells
 from vloc_ros.core.localization.camera_cloud_lattice import compare_on_lattice, make_lattice
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.occupancy_grid import OccupancyGrid
@@ -42,15 +42,19 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.places import Places
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 
-_ALIGNED, _FINELY_ALIGNED = 1500, 6000
+# points that are aligned, at first and at last, and those that are measured
+_ALIGNED, _FINELY_ALIGNED, _MEASURED = 1000, 3000, 6000
 _COMPETING_VOXELS, _COMPETING_RAD = 10.0, 0.3
-_REACHES_VOXELS, _ITERATIONS = (4.0, 3.0, 1.5), 6
+_REACHES_VOXELS, _ITERATIONS, _FOLLOWING = (4.0, 3.0, 1.5), 6, 4
+# of the places, a camera is above or below by less: half a metre suffices for a robot that has both
+REACH_UP_M = 0.5
 # starts that lead to one optimum are refined once: the others are of other places, which compete with it
 _SAME_VOXELS, _SAME_RAD = 2.0, 0.05
 _AROUND_M, _AROUND_RAD = 0.3, np.radians(10.0)
 # at a score of `check_pose` that is less, the cloud fits better elsewhere; chosen in simulated worlds
 MISFIT = -0.02
-_FINALISTS, _FINE_REACHES_VOXELS, _FINE_ITERATIONS = 8, (2.0, 1.0), 20
+# of the starts, those that most points support after the first reach go on; of these, some are aligned finely
+_GO_ON, _FINALISTS, _FINE_REACHES_VOXELS, _FINE_ITERATIONS = 14, 8, (2.0, 1.0), 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,8 +92,13 @@ class CameraCloudSearch:
         self._decision = decision
         self._scenes: dict[int, _Scene] = {}
 
+    @property
+    def voxel_m(self) -> float:
+        """Size of the voxels that the map is down-sampled to."""
+        return self._voxel_m
+
     def localize(
-        self, cloud: CameraCloud, odom_from_camera: Array, *, reach_m: float
+        self, cloud: CameraCloud, odom_from_camera: Array, *, reach_m: float, reach_up_m: float = REACH_UP_M
     ) -> tuple[LocalizationResult, list[CameraHypothesis]]:
         """The pose of the optical frame or why there is none, and all hypotheses, best first; arguments as of `find`.
 
@@ -98,16 +107,19 @@ class CameraCloudSearch:
         """
         if len(cloud) < LEAST_POINTS:
             return LocalizationResult.refused(Status.NO_FEATURES, _describe_few(cloud)), []
-        found = self._decision.rank(self.find(cloud, odom_from_camera, reach_m=reach_m))
+        found = self._decision.rank(self.find(cloud, odom_from_camera, reach_m=reach_m, reach_up_m=reach_up_m))
         return self._decision.decide(found, self._map), found
 
-    def find(self, cloud: CameraCloud, odom_from_camera: Array, *, reach_m: float) -> list[CameraHypothesis]:
+    def find(
+        self, cloud: CameraCloud, odom_from_camera: Array, *, reach_m: float, reach_up_m: float = REACH_UP_M
+    ) -> list[CameraHypothesis]:
         """The refined hypotheses, with the margin of each.
 
         Args:
             cloud: in the optical frame.
             odom_from_camera: (3, 3) rotation of the optical frame in a frame whose z axis points up.
             reach_m: horizontal distance from the camera to the next place at most.
+            reach_up_m: vertical distance of them.
 
         Raises:
             InputError: the cloud has too few points, or the lattice would be too large.
@@ -117,7 +129,7 @@ class CameraCloudSearch:
         found = [
             (int(scene), pose)
             for scene in np.unique(self._map.places[LIDAR].scenes)
-            for pose in self._find_in_scene(int(scene), cloud, odom_from_camera, reach_m)
+            for pose in self._find_in_scene(int(scene), cloud, odom_from_camera, (reach_m, reach_up_m))
         ]
         return self.measure(cloud, found)
 
@@ -126,11 +138,27 @@ class CameraCloudSearch:
 
         Poses of one optimum give one hypothesis, the first.
         """
-        (_, larger), different = _samples(cloud), list[tuple[int, Pose]]()
+        larger, different = _sample(cloud, _MEASURED), list[tuple[int, Pose]]()
         for scene, pose in found:
             if not any(scene == of and self._is_near(pose, one, _SAME_VOXELS, _SAME_RAD) for of, one in different):
                 different.append((scene, pose))
-        return self._weigh([self._measure(larger, scene, pose) for scene, pose in different])
+        measured = [self._measure(larger, scene, pose) for scene, pose in different]
+        return weigh(measured, voxel_m=self._voxel_m)
+
+    def follow(self, cloud: CameraCloud, scene: int, start: Pose) -> tuple[Pose, float] | None:
+        """The optimum next to a pose, scene_from_camera, and the share of points on surfaces there; None without."""
+        sample = _sample(cloud, _ALIGNED)
+        target = self._prepare(scene).target
+        found = self._alignment.align(sample, target, start, reaches=_REACHES_VOXELS[1:], most=_FOLLOWING)
+        return None if found is None else (found[0], found[1].support)
+
+    def support_at(self, cloud: CameraCloud, scene: int, pose: Pose) -> float:
+        """The share of points on surfaces at a pose, scene_from_camera."""
+        return self._alignment.compare(_sample(cloud, _ALIGNED), self._prepare(scene).target, pose).support
+
+    def measure_at(self, cloud: CameraCloud, scene: int, pose: Pose) -> CameraHypothesis:
+        """The hypothesis of a pose, scene_from_camera, as it is, without the margin."""
+        return self._measure(_sample(cloud, _MEASURED), scene, pose)
 
     def check_pose(self, cloud: CameraCloud, scene: int, map_from_camera: Pose) -> float:
         """By how much the cloud lies closer to the map's surfaces at a pose than at the poses around it.
@@ -141,7 +169,7 @@ class CameraCloudSearch:
         Returns:
             the difference of the closeness, -1 to 1, to that of the best pose around it.
         """
-        _, larger = _samples(cloud)
+        larger = _sample(cloud, _MEASURED)
         target, pose = self._prepare(scene).target, self._map.scenes[scene].scene_from(map_from_camera)
         closeness = [
             measure_closeness(larger, self._alignment.compare(larger, target, one), voxel_m=self._voxel_m)
@@ -153,12 +181,17 @@ class CameraCloudSearch:
         """(N, 3) points of a scene, down-sampled, from the scene's origin."""
         return self._prepare(scene).target.points
 
-    def _find_in_scene(self, number: int, cloud: CameraCloud, odom_from_camera: Array, reach_m: float) -> list[Pose]:
-        scene = self._prepare(number)
-        lattice = make_lattice(scene.places.translations, reach_m=reach_m, cell_m=self._voxel_m)
-        sample, larger = _samples(cloud)
+    def _find_in_scene(
+        self, number: int, cloud: CameraCloud, odom_from_camera: Array, reach_m: tuple[float, float]
+    ) -> list[Pose]:
+        """Refined poses; the reach is horizontal and vertical."""
+        scene, (across_m, up_m) = self._prepare(number), reach_m
+        lattice = make_lattice(scene.places.translations, reach_m=across_m, reach_up_m=up_m, cell_m=self._voxel_m)
+        sample, larger = _sample(cloud, _ALIGNED), _sample(cloud, _FINELY_ALIGNED)
         starts = compare_on_lattice(scene.grid, cloud, odom_from_camera, lattice, np.random.default_rng(1))
-        coarse = self._align_all(sample, scene.target, starts, _REACHES_VOXELS, _ITERATIONS)
+        first, *others = _REACHES_VOXELS
+        near = self._keep_different(self._align_all(sample, scene.target, starts, (first,), _ITERATIONS))[:_GO_ON]
+        coarse = self._align_all(sample, scene.target, near, others, _ITERATIONS)
         poses = self._keep_different(coarse)[:_FINALISTS]
         return self._align_all(larger, scene.target, poses, _FINE_REACHES_VOXELS, _FINE_ITERATIONS)
 
@@ -198,19 +231,24 @@ class CameraCloudSearch:
         evidence = measure_camera_evidence(
             cloud, pose, agreement, scene.grid, scene.places, covariance=covariance, halves_m=halves_m
         )
-        return CameraHypothesis(number, of_map.frame_id, pose, of_map.map_from(pose), evidence, covariance, len(cloud))
+        cells = occupied_cells(agreement, cell_m=self._voxel_m)
+        map_from_camera = of_map.map_from(pose)
+        return CameraHypothesis(number, of_map.frame_id, pose, map_from_camera, evidence, covariance, len(cloud), cells)
 
-    def _weigh(self, found: Sequence[CameraHypothesis]) -> list[CameraHypothesis]:
-        weighed = []
-        for one in found:
-            others = [other.evidence.strength for other in found if self._competes(one, other)]
-            margin = min([CLEAR_MARGIN, *(one.evidence.strength - strength for strength in others)])
-            weighed.append(replace(one, evidence=replace(one.evidence, margin=margin)))
-        return weighed
 
-    def _competes(self, one: CameraHypothesis, other: CameraHypothesis) -> bool:
-        near = self._is_near(one.scene_from_camera, other.scene_from_camera, _COMPETING_VOXELS, _COMPETING_RAD)
-        return one.scene != other.scene or not near
+def weigh(found: Sequence[CameraHypothesis], *, voxel_m: float) -> list[CameraHypothesis]:
+    """Hypotheses with the margin of each over the best of another pose."""
+    weighed = []
+    for one in found:
+        others = [other.evidence.strength for other in found if _competes(one, other, voxel_m)]
+        margin = min([CLEAR_MARGIN, *(one.evidence.strength - strength for strength in others)])
+        weighed.append(replace(one, evidence=replace(one.evidence, margin=margin)))
+    return weighed
+
+
+def _competes(one: CameraHypothesis, other: CameraHypothesis, voxel_m: float) -> bool:
+    distance_m, turned_rad = one.scene_from_camera.distance_to(other.scene_from_camera)
+    return one.scene != other.scene or distance_m > _COMPETING_VOXELS * voxel_m or turned_rad > _COMPETING_RAD
 
 
 def _describe_few(cloud: CameraCloud) -> str:
@@ -226,7 +264,6 @@ def _poses_around(pose: Pose) -> list[Pose]:
     return turned + [pose @ Pose(np.eye(3), _AROUND_M * step) for step in steps]
 
 
-def _samples(cloud: CameraCloud) -> tuple[CameraCloud, CameraCloud]:
-    """A few of the points, which are aligned first, and more of them."""
-    order = np.random.default_rng(0).permutation(len(cloud))
-    return cloud.select(order[:_ALIGNED]), cloud.select(order[:_FINELY_ALIGNED])
+def _sample(cloud: CameraCloud, most: int) -> CameraCloud:
+    """Some of the points; those of a larger sample include them."""
+    return cloud.select(np.random.default_rng(0).permutation(len(cloud))[:most])

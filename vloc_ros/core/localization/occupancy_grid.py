@@ -61,13 +61,13 @@ class OccupancyGrid:
                 np.maximum(cells, np.minimum(np.roll(grid, shift, axis), 1), out=cells)
         return OccupancyGrid(cells, lowest, cell_m)
 
-    def score(self, points: Array, shifts: Array) -> Array:
-        """(P,) share of points in cells with points, those next to one by half, at each position.
+    def count(self, points: Array, shifts: Array) -> Array:
+        """(P,) uint16 twice the points in cells with points, and those next to one once, at each position.
 
         Positions are whole cells apart, so that a point's cell is found once and moved by a sum of indices.
 
         Args:
-            points: (N, 3) from the position.
+            points: (N, 3) from the position, 32 767 at most.
             shifts: (P, 3) int64, the positions in cells from the origin of the points' frame.
 
         Raises:
@@ -78,10 +78,10 @@ class OccupancyGrid:
         shape = at_origin.max(axis=0) + shifts.max(axis=0) - low + 1
         around = self._cut(low, shape).ravel()
         strides = np.array([shape[1] * shape[2], shape[2], 1])
-        of_positions, total = shifts @ strides, np.zeros(len(shifts), np.int32)
+        of_positions, total = shifts @ strides, np.zeros(len(shifts), np.uint16)
         for start in (at_origin - low) @ strides:
             total += around[of_positions + start]
-        return np.asarray(total / (2.0 * max(len(points), 1)))
+        return total
 
     def is_occupied(self, points: Array) -> Array:
         """(...,) whether the cells of (..., 3) points have points."""

@@ -1,0 +1,132 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Several clouds of a drive: how odometry holds their poses together, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
+from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
+from vloc_ros.core.localization.camera_drive_evidence import CameraDriveEvidence, measure_drive_evidence
+from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis, OdometryDrift, join_drive
+
+VOXEL_M = 0.1
+# three poses of a camera that moves along x, in odometry and in a map that is turned by 90 degrees
+ODOMETRY = [Pose.from_rotation_vector([0.0, 0.0, 0.1 * k], [1.5 * k, 0.0, 0.0]) for k in range(3)]
+MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, np.pi / 2], [4.0, 2.0, 1.0])
+EVIDENCE = CameraEvidence(7.0, 0.9, 0.7, 0.8, 0.95, 0.95, 1.0, -2.0, 1.5, 2.0)
+
+
+def _at(
+    k: int, *, shift: Sequence[float] = (0, 0, 0), std_m: float = 0.02, cells: Array | None = None
+) -> CameraHypothesis:
+    pose = MAP_FROM_ODOM @ ODOMETRY[k]
+    pose = Pose(pose.rotation, pose.translation + np.asarray(shift, float))
+    covariance = np.diag(np.repeat([std_m**2, np.radians(0.3) ** 2], 3))
+    in_map = Pose(pose.rotation, pose.translation + np.array([100.0, 0.0, 0.0]))
+    return CameraHypothesis(
+        0, "map", pose, in_map, EVIDENCE, covariance, 1000, np.arange(100) + 100 * k if cells is None else cells
+    )
+
+
+def _join(
+    at: Sequence[CameraHypothesis], agrees: Sequence[bool] | None = None, odds: Sequence[float] | None = None
+) -> CameraHypothesis:
+    drive = DriveHypothesis(tuple(at), tuple(agrees or [True] * len(at)), (True,) * len(at))
+    given = iter(odds or [2.0] * len(at))
+    return join_drive(drive, ODOMETRY[: len(at)], lambda _: next(given), drift=OdometryDrift(), voxel_m=VOXEL_M)
+
+
+def _evidence(one: CameraHypothesis) -> CameraDriveEvidence:
+    assert isinstance(one.evidence, CameraDriveEvidence)
+    return one.evidence
+
+
+def test_the_joint_pose_is_the_last_cameras_between_those_of_the_clouds() -> None:
+    joined = _join([_at(0, shift=(0.04, 0, 0)), _at(1, shift=(0.04, 0, 0)), _at(2, shift=(-0.02, 0, 0))])
+    off = joined.scene_from_camera.translation - (MAP_FROM_ODOM @ ODOMETRY[2]).translation
+    assert -0.02 < off[0] < 0.04
+    np.testing.assert_allclose(off[1:], 0.0, atol=1e-3)
+    np.testing.assert_allclose(joined.map_from_camera.translation - joined.scene_from_camera.translation, [100, 0, 0])
+
+
+def test_a_cloud_that_is_more_certain_weighs_more() -> None:
+    last = (MAP_FROM_ODOM @ ODOMETRY[1]).translation[1]
+    near_first, near_last = (
+        _join([_at(0, std_m=a), _at(1, shift=(0, 0.2, 0), std_m=b)]).scene_from_camera.translation[1] - last
+        for a, b in ((0.01, 1.0), (1.0, 0.01))
+    )
+    assert near_first < 0.02
+    assert near_last > 0.18
+
+
+def test_more_clouds_of_other_surfaces_are_more_certain_and_of_the_same_ones_hardly() -> None:
+    stds = [np.sqrt(_join([_at(k) for k in range(count)]).covariance[0, 0]) for count in (2, 3)]
+    alike = _join([_at(k, cells=np.arange(100)) for k in range(3)])
+    assert stds[1] < stds[0]
+    assert np.sqrt(alike.covariance[0, 0]) > 1.5 * stds[1]
+
+
+def test_clouds_that_do_not_agree_are_left_out_of_the_pose_and_count_against_it() -> None:
+    together, off = [_at(0), _at(1)], [_at(0, shift=(1.0, 0, 0)), _at(1)]
+    joined = _join(off, agrees=[False, True])
+    np.testing.assert_allclose(joined.scene_from_camera.translation, _at(1).scene_from_camera.translation, atol=1e-6)
+    assert _evidence(joined).consistency < _evidence(_join(together)).consistency - 2
+
+
+def test_poses_within_covariance_and_drift_are_consistent() -> None:
+    deviations = [np.exp(-_evidence(_join([_at(0), _at(1, shift=(x, 0, 0))])).consistency) for x in (0.05, 0.5)]
+    assert deviations[0] < 1.0 < 3.0 < deviations[1]
+
+
+def test_a_cloud_that_knows_no_position_is_consistent_with_no_more_than_voxels() -> None:
+    joined = _join([_at(0, std_m=1000.0), _at(1, shift=(0.39, 0, 0), std_m=1000.0)])
+    assert np.exp(-_evidence(joined).consistency) > 0.4
+
+
+def test_odds_are_added_by_what_the_clouds_show_of_their_own() -> None:
+    apart = _evidence(_join([_at(0), _at(1)], odds=[2.0, 3.0]))
+    alike = _evidence(_join([_at(0, cells=np.arange(100)), _at(1, cells=np.arange(100))], odds=[2.0, 3.0]))
+    assert apart.odds == pytest.approx(5.0)
+    assert alike.odds == pytest.approx(2.5)
+    assert apart.worst == 2.0
+    assert apart.inliers > alike.inliers
+
+
+def test_one_cloud_outweighs_no_others() -> None:
+    odds = _evidence(_join([_at(0), _at(1), _at(2)], odds=[-30.0, 3.0, 3.0]))
+    assert odds.odds == pytest.approx(1.0)
+    assert odds.worst == -5.0
+
+
+def test_clouds_without_a_point_on_a_surface_have_no_odds() -> None:
+    nothing = [np.zeros(0, np.int64)] * 2
+    evidence = measure_drive_evidence([EVIDENCE] * 2, nothing, [1.0, 1.0], [True, True], [0.5], np.eye(6), voxel_m=0.1)
+    assert evidence.odds == 0.0
+    assert evidence.inliers == 0.0
+
+
+def test_drift_grows_along_and_across_the_way() -> None:
+    drift = OdometryDrift(scale_std=0.02, yaw_std_rad=0.01)
+    covariance = drift.covariance(np.array([3.0, 0.0, 0.0]))
+    assert covariance[0, 0] == pytest.approx(0.06**2)
+    assert covariance[1, 1] == pytest.approx(3.0**3 * 0.01**2 / 3)
+    assert covariance[5, 5] == pytest.approx(3.0 * 0.01**2)
+    assert not drift.covariance(np.zeros(3)).any()

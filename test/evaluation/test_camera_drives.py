@@ -1,0 +1,76 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Which images of a drive have clouds, and what is said of the whole drive."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
+from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.evaluation.camera_drives import LocatedCamera, choose_images, settle_drive
+
+ODOMETRY = [Pose(np.eye(3), [0.5 * k, 0.0, 0.0]) for k in range(20)]
+MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, 1.0], [5.0, 5.0, 0.0])
+
+
+def _located(number: int, result: LocalizationResult) -> LocatedCamera:
+    cloud = CameraCloud(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)))
+    return LocatedCamera(number, np.zeros((4, 4), np.uint8), cloud, 2, result, result, [], [])
+
+
+def _accepted(number: int, *, shift_m: float = 0.0, confidence: float = 0.9, frame_id: str = "map") -> LocatedCamera:
+    pose = MAP_FROM_ODOM @ ODOMETRY[number]
+    moved = Pose(pose.rotation, pose.translation + np.array([shift_m, 0.0, 0.0]))
+    covariance = np.diag(np.repeat([0.05**2, 0.01**2], 3))
+    result = LocalizationResult(Status.OK, moved, covariance, frame_id, confidence=confidence)
+    return _located(number, result)
+
+
+def test_clouds_are_made_by_the_way() -> None:
+    stereo = MotionStereo(baseline_m=0.2, farthest_m=10.0, cell_m=0.1, path_m=2.0)
+    assert choose_images(ODOMETRY, stereo) == [2, 5, 8, 11, 14, 17]
+    assert choose_images([ODOMETRY[0]] * 5, stereo) == []
+
+
+def test_the_surest_accepted_pose_is_that_of_the_drive() -> None:
+    located = [_accepted(2), _accepted(8, shift_m=0.05, confidence=0.99)]
+    results, drive = settle_drive(located, ODOMETRY, drift=OdometryDrift())
+    assert [result.ok for result in results] == [True, True]
+    assert drive is located[1].result
+
+
+@pytest.mark.parametrize("contradiction", [_accepted(8, shift_m=3.0), _accepted(8, frame_id="other")])
+def test_accepted_poses_that_contradict_odometry_are_all_refused(contradiction: LocatedCamera) -> None:
+    refused = _located(14, LocalizationResult.refused(Status.NO_FEATURES, "few points"))
+    results, drive = settle_drive([_accepted(2), contradiction, refused], ODOMETRY, drift=OdometryDrift())
+    assert [result.status for result in results] == [Status.AMBIGUOUS, Status.AMBIGUOUS, Status.NO_FEATURES]
+    assert drive.status is Status.AMBIGUOUS
+    assert drive.map_from_rig is None
+
+
+def test_a_drive_without_an_accepted_pose_has_the_last_reason() -> None:
+    refused = _located(2, LocalizationResult.refused(Status.POSE_REJECTED, "too few"))
+    results, drive = settle_drive([refused], ODOMETRY, drift=OdometryDrift())
+    assert results == [refused.result]
+    assert drive.status is Status.POSE_REJECTED
+    assert "too few" in drive.reason
+
+
+def test_a_drive_that_does_not_move_has_no_pose() -> None:
+    assert settle_drive([], ODOMETRY, drift=OdometryDrift())[1].status is Status.NO_FEATURES

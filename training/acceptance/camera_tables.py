@@ -1,0 +1,112 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Tables of evidence of moving cameras, by single clouds and by drives, from what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.acceptance.camera_recording import label_pose
+from training.acceptance.evidence_table import EvidenceTable, RecordedQuery
+from training.acceptance.kept_hypotheses import RecordedDrive
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, EVIDENCE_OF, AcceptanceModel
+from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
+from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
+from vloc_ros.core.localization.camera_drive_search import join_all
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedTable:
+    """What the queries of a split gave.
+
+    Attributes:
+        table: the evidence of all hypotheses.
+        errors: (N, 6) of those that are not wrong; NaN of those that are.
+        covariances: (N, 6, 6) of all, not calibrated.
+        voxels_m: (N,) size of the voxels of their maps.
+        clouds: (Q,) number of clouds of each query.
+    """
+
+    table: EvidenceTable
+    errors: Array
+    covariances: Array
+    voxels_m: Array
+    clouds: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Query:
+    """The hypotheses of the camera at one cloud of a drive."""
+
+    drive: RecordedDrive
+    cloud: int
+    clouds: int
+    found: Sequence[CameraHypothesis]
+
+
+def table_of_clouds(recorded: Sequence[RecordedDrive]) -> RecordedTable:
+    """Of single clouds: each is a query."""
+    return _table([_Query(one, k, 1, found) for one in recorded for k, found in enumerate(one.clouds)], CAMERA_KIND)
+
+
+def table_of_drives(
+    recorded: Sequence[RecordedDrive], of_cloud: Callable[[RecordedDrive], AcceptanceModel]
+) -> RecordedTable:
+    """Of two clouds or more, up to each cloud of a drive: each is a query.
+
+    Args:
+        recorded: the drives.
+        of_cloud: the table that scores the single clouds of a drive.
+    """
+    return _table(list(_joined(recorded, of_cloud)), DRIVE_KIND)
+
+
+def _joined(
+    recorded: Sequence[RecordedDrive], of_cloud: Callable[[RecordedDrive], AcceptanceModel]
+) -> Iterator[_Query]:
+    for one in recorded:
+        for count, found in enumerate(one.drives, 2):
+            odometry = one.odom_from_camera[:count]
+            joined = join_all(found, odometry, of_cloud(one), drift=OdometryDrift(), voxel_m=one.voxel_m)
+            yield _Query(one, count - 1, count, joined)
+
+
+def _table(queries: Sequence[_Query], kind: str) -> RecordedTable:
+    rows, found = list[RecordedQuery](), [(query, one, _label(query, one)) for query in queries for one in query.found]
+    for query in queries:
+        values = np.array([one.evidence.values() for one in query.found], np.float32)
+        evidence, drive = values.reshape(-1, len(EVIDENCE_OF[kind])), query.drive
+        labels = [_label(query, one) for one in query.found]
+        rows.append(RecordedQuery(evidence, labels, drive.kind, drive.condition, drive.world, drive.map_number, 0))
+    return RecordedTable(
+        EvidenceTable.of_queries(rows, kind),
+        np.array([_error(query, one, label) for query, one, label in found]).reshape(-1, 6),
+        np.array([one.covariance for _, one, _ in found]).reshape(-1, 6, 6),
+        np.array([query.drive.voxel_m for query, _, _ in found]),
+        np.array([query.clouds for query in queries]),
+    )
+
+
+def _label(query: _Query, one: CameraHypothesis) -> int:
+    return label_pose(one.map_from_camera, query.drive.truth[query.cloud], voxel_m=query.drive.voxel_m)
+
+
+def _error(query: _Query, one: CameraHypothesis, label: int) -> Array:
+    truth = query.drive.truth[query.cloud]
+    return np.full(6, np.nan) if truth is None or label == 0 else one.map_from_camera.error_to(truth)

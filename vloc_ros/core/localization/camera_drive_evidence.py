@@ -1,0 +1,114 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Evidence for a pose of a moving camera by several clouds of one drive, which odometry holds together.
+
+Clouds that show the same surfaces tell less than as many that show different ones: their log odds are added, and count
+by the share of different cells among all that they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
+from vloc_ros.core.localization.evidence import CLEAR_MARGIN
+from vloc_ros.core.localization.pose_estimation import largest_position_std
+
+# one cloud says no more than this for a pose, or against it
+_MOST_ODDS = 5.0
+_LEAST = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class CameraDriveEvidence:
+    """Evidence for one hypothesis of a drive; greater is better for every attribute.
+
+    Attributes:
+        inliers: natural logarithm of 1 + the different cells of the scene with upright points on surfaces.
+        odds: sum of the clouds' log odds, less where the clouds show the same surfaces.
+        worst: the least of the clouds' log odds.
+        strength: mean of the clouds' strength, the support less the rays that went through surfaces; competing poses
+            are compared by it.
+        found: share of the clouds whose own search found the pose.
+        consistency: negative natural logarithm of how far the clouds' poses are off odometry, in standard deviations.
+        certainty: negative natural logarithm of the position's largest standard deviation, in voxels, before
+            calibration.
+        margin: by how much the strength is more than that of the best competing pose of the drive, `CLEAR_MARGIN` at
+            most and where there is none.
+    """
+
+    inliers: float
+    odds: float
+    worst: float
+    strength: float
+    found: float
+    consistency: float
+    certainty: float
+    margin: float = CLEAR_MARGIN
+
+    def values(self) -> Array:
+        """(E,) float64, in the order of `CAMERA_DRIVE_EVIDENCE`."""
+        return np.array([getattr(self, name) for name in CAMERA_DRIVE_EVIDENCE])
+
+
+CAMERA_DRIVE_EVIDENCE = tuple(item.name for item in fields(CameraDriveEvidence))
+
+
+def measure_drive_evidence(
+    clouds: Sequence[CameraEvidence],
+    cells: Sequence[Array],
+    odds: Sequence[float],
+    found: Sequence[bool],
+    deviations: Sequence[float],
+    covariance: Array,
+    *,
+    voxel_m: float,
+) -> CameraDriveEvidence:
+    """What the clouds of a drive say together for a pose, without the margin.
+
+    Args:
+        clouds: the evidence of each at its pose.
+        cells: of each, numbers of the scene's cells with upright points on surfaces.
+        odds: log odds of each by itself.
+        found: whether its own search found the pose.
+        deviations: of each but the first, how far its pose is off that of the one before and odometry, in standard
+            deviations.
+        covariance: (6, 6) of the pose by all clouds, not calibrated.
+        voxel_m: size of the map's voxels.
+    """
+    different, all_of_them = len(np.unique(np.concatenate(cells))), sum(map(len, cells))
+    clipped = np.clip(odds, -_MOST_ODDS, _MOST_ODDS)
+    root_mean_square = float(np.sqrt(np.mean(np.square(deviations))))
+    return CameraDriveEvidence(
+        inliers=float(np.log1p(different)),
+        odds=float(clipped.sum()) * different / max(all_of_them, 1),
+        worst=float(clipped.min()),
+        strength=_mean([one.strength for one in clouds]),
+        found=_mean(found),
+        consistency=_log_of(root_mean_square),
+        certainty=_log_of(largest_position_std(covariance) / voxel_m),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _log_of(value: float) -> float:
+    return -float(np.log(np.clip(value, _LEAST, 1.0 / _LEAST)))

@@ -1,0 +1,178 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Poses of a moving camera that several clouds of one drive tell of together, held together by odometry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vloc_ros.core.geometry.covariance import carry_covariance
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
+from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
+from vloc_ros.core.localization.camera_drive_evidence import measure_drive_evidence
+from vloc_ros.core.localization.evidence import CLEAR_MARGIN
+
+# added to what covariances and drift allow: half a voxel, and half a degree
+_FLOOR_VOXELS, _FLOOR_RAD = 0.5, np.radians(0.5)
+# a cloud that hardly determines its position agrees with no more than this
+_MOST_STD_VOXELS = 2.0
+# standard deviations that a cloud which does not agree is off
+_DISAGREES = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class OdometryDrift:
+    """How far odometry of a camera is off after some way.
+
+    Attributes:
+        scale_std: standard deviation of the relative error of distances.
+        yaw_std_rad: standard deviation of the yaw after one metre; it grows with the square root of the way.
+    """
+
+    scale_std: float = 0.01
+    yaw_std_rad: float = np.radians(0.1)
+
+    def covariance(self, shift: Array) -> Array:
+        """(6, 6) of the pose after a (3,) way, metres, in the axes that the shift is in."""
+        distance_m = float(np.linalg.norm(shift))
+        sideways = np.cross([0.0, 0.0, 1.0], shift)
+        yaw_variance = self.yaw_std_rad**2 * distance_m
+        of_position = self.scale_std**2 * np.outer(shift, shift) + yaw_variance / 3 * np.outer(sideways, sideways)
+        covariance = np.zeros((6, 6))
+        covariance[:3, :3], covariance[5, 5] = of_position, yaw_variance
+        return covariance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DriveHypothesis:
+    """Where the clouds of a drive may have been seen from.
+
+    Attributes:
+        at: the hypothesis of each cloud, in the order of time, all in one scene.
+        agrees: whether each was aligned near where odometry has it; the others are where odometry has them.
+        found: whether its own search found the pose.
+    """
+
+    at: tuple[CameraHypothesis, ...]
+    agrees: tuple[bool, ...]
+    found: tuple[bool, ...]
+
+
+def join_drive(
+    one: DriveHypothesis,
+    odom_from_camera: Sequence[Pose],
+    odds_of: Callable[[CameraEvidence], float],
+    *,
+    drift: OdometryDrift,
+    voxel_m: float,
+) -> CameraHypothesis:
+    """The hypothesis of the last cloud's camera by all of them, without the margin.
+
+    Args:
+        one: of the drive, of two clouds at least.
+        odom_from_camera: of each cloud.
+        odds_of: log odds of a cloud by itself.
+        drift: of odometry.
+        voxel_m: size of the map's voxels.
+    """
+    pose, covariance = _fuse(one, odom_from_camera, drift, voxel_m)
+    clouds = [at.evidence for at in one.at if isinstance(at.evidence, CameraEvidence)]
+    evidence = measure_drive_evidence(
+        clouds,
+        [at.cells for at in one.at],
+        [odds_of(replace(cloud, margin=CLEAR_MARGIN)) for cloud in clouds],
+        one.found,
+        _measure_deviations(one, odom_from_camera, drift, voxel_m),
+        covariance,
+        voxel_m=voxel_m,
+    )
+    last = one.at[-1]
+    # a scene is shifted in the map's frame, not turned
+    origin = last.map_from_camera.translation - last.scene_from_camera.translation
+    return CameraHypothesis(
+        last.scene,
+        last.frame_id,
+        pose,
+        Pose(pose.rotation, pose.translation + origin),
+        evidence,
+        covariance,
+        sum(at.points for at in one.at),
+        np.unique(np.concatenate([at.cells for at in one.at])),
+    )
+
+
+def _fuse(
+    one: DriveHypothesis, odom_from_camera: Sequence[Pose], drift: OdometryDrift, voxel_m: float
+) -> tuple[Pose, Array]:
+    """The last camera's pose by all clouds that agree, by their information, and its covariance.
+
+    It is wider where the clouds show the same surfaces, and where they are further apart than they should be.
+    """
+    reference, information, total = one.at[-1].scene_from_camera, np.zeros((6, 6)), np.zeros(6)
+    errors, inverses = list[Array](), list[Array]()
+    for at, odom, agrees in zip(one.at, odom_from_camera, one.agrees, strict=True):
+        if agrees:
+            camera_from_last = odom.inverse() @ odom_from_camera[-1]
+            carried = _carry(at, camera_from_last, drift)
+            errors.append((at.scene_from_camera @ camera_from_last).error_to(reference))
+            inverses.append(np.linalg.inv(carried + _floor(voxel_m)))
+            information += inverses[-1]
+            total += inverses[-1] @ errors[-1]
+    covariance = np.linalg.inv(information)
+    shift = covariance @ total
+    scatter = sum(float((e - shift) @ inverse @ (e - shift)) for e, inverse in zip(errors, inverses, strict=True))
+    wider = max(1.0, scatter / (6 * (len(errors) - 1))) if len(errors) > 1 else 1.0
+    cells = [at.cells for at in one.at]
+    alike = sum(map(len, cells)) / max(len(np.unique(np.concatenate(cells))), 1)
+    turn = Pose.from_rotation_vector(shift[3:], np.zeros(3)).rotation
+    return Pose(turn @ reference.rotation, reference.translation + shift[:3]), wider * max(alike, 1.0) * covariance
+
+
+def _measure_deviations(
+    one: DriveHypothesis, odom_from_camera: Sequence[Pose], drift: OdometryDrift, voxel_m: float
+) -> list[float]:
+    """How far each cloud but the first is off the one before and odometry, in standard deviations."""
+    deviations = list[float]()
+    for k in range(1, len(one.at)):
+        before, at = one.at[k - 1], one.at[k]
+        if not (one.agrees[k - 1] and one.agrees[k]):
+            deviations.append(_DISAGREES)
+            continue
+        step = odom_from_camera[k - 1].inverse() @ odom_from_camera[k]
+        error = (before.scene_from_camera @ step).error_to(at.scene_from_camera)
+        known = [_limit(covariance, voxel_m) for covariance in (_carry(before, step, drift), at.covariance)]
+        allowed = known[0] + known[1] + _floor(voxel_m)
+        deviations.append(min(float(np.sqrt(error @ np.linalg.solve(allowed, error) / 6)), _DISAGREES))
+    return deviations
+
+
+def _carry(at: CameraHypothesis, camera_from_other: Pose, drift: OdometryDrift) -> Array:
+    """(6, 6) covariance of another pose of the camera, which odometry has from that of a cloud."""
+    moved = carry_covariance(at.covariance, at.scene_from_camera, camera_from_other)
+    return moved + drift.covariance(at.scene_from_camera.rotation @ camera_from_other.translation)
+
+
+def _limit(covariance: Array, voxel_m: float) -> Array:
+    """The covariance, smaller where the position is less certain than some voxels."""
+    largest = float(np.linalg.eigvalsh(covariance[:3, :3]).max())
+    return covariance * min(1.0, (_MOST_STD_VOXELS * voxel_m) ** 2 / max(largest, 1e-12))
+
+
+def _floor(voxel_m: float) -> Array:
+    return np.diag(np.repeat([(_FLOOR_VOXELS * voxel_m) ** 2, _FLOOR_RAD**2], 3))

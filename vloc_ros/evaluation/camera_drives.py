@@ -1,0 +1,179 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Poses of a moving camera along a drive in a map of LiDAR places, by clouds of its last images, and of the drive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo, MovingView
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.covariance import carry_covariance
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
+from vloc_ros.core.localization.camera_drive_following import DriveCloud
+from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
+from vloc_ros.core.localization.camera_drive_search import MOST_CLOUDS, CameraDriveSearch
+from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.storage.images import read_image
+
+# images before the one to localize that are read: the path limits them further
+_MOST_IMAGES = 60
+# before the first cloud, from cloud to cloud, and from the first of those compared to the last, in ways of a cloud
+_FIRST, _APART, _LONGEST = 0.5, 0.75, 5.0
+# squared Mahalanobis distance of two accepted poses; of consistent ones one in a hundred thousand is larger
+_CONTRADICTS = 34.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocatedCamera:
+    """What was found for one image.
+
+    Attributes:
+        number: of the image.
+        image: (H, W) uint8 grey.
+        cloud: of it and those before it.
+        clouds: how many clouds, this one and those before it, the result is of; 0 where this one has too few points.
+        alone: by this cloud alone, the pose of the optical frame, or why there is none.
+        result: by all of them.
+        hypotheses: of all of them, best first.
+        found: hypotheses of this cloud alone, best first.
+    """
+
+    number: int
+    image: Array
+    cloud: CameraCloud
+    clouds: int
+    alone: LocalizationResult
+    result: LocalizationResult
+    hypotheses: Sequence[CameraHypothesis]
+    found: Sequence[CameraHypothesis]
+
+
+def choose_images(odom_from_camera: Sequence[Pose], stereo: MotionStereo) -> list[int]:
+    """Which images have a cloud: the first after half the way of one, and then one after three quarters of it each."""
+    positions = np.array([pose.translation for pose in odom_from_camera])
+    way_m = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(positions, axis=0), axis=1))])
+    chosen, next_m = list[int](), _FIRST * stereo.path_m
+    for number, at_m in enumerate(way_m):
+        if at_m >= next_m:
+            chosen.append(number)
+            next_m = at_m + _APART * stereo.path_m
+    return chosen
+
+
+def find_poses(
+    search: CameraDriveSearch,
+    stereo: MotionStereo,
+    paths: Sequence[Path],
+    camera: Camera,
+    odom_from_camera: Sequence[Pose],
+    *,
+    reach_m: float,
+    reach_up_m: float,
+    chosen: Sequence[int],
+    read: Callable[[Path], Any] = read_image,
+) -> Iterator[LocatedCamera]:
+    """Where some images were taken, each by the clouds of it and of those chosen before it.
+
+    Args:
+        search: in the map.
+        stereo: makes the clouds.
+        paths: of the images, in the order of time.
+        camera: that took them.
+        odom_from_camera: of each image, in a frame whose z axis points up.
+        reach_m: horizontal distance from the camera to the next place at most.
+        reach_up_m: vertical distance.
+        chosen: which of them are localized, ascending.
+        read: decodes an image.
+
+    Raises:
+        InputError: an image does not fit the camera, or the lattice of poses would be too large.
+    """
+    images, window = dict[int, Any](), list[DriveCloud]()
+    for number in chosen:
+        numbers = range(max(0, number - _MOST_IMAGES), number + 1)
+        images = {k: images[k] if k in images else _read_grey(paths[k], read) for k in numbers}
+        cloud = stereo.reconstruct([MovingView(images[k], odom_from_camera[k]) for k in numbers], camera)
+        odom = odom_from_camera[number]
+        one, alone = search.search_cloud(cloud, odom, reach_m=reach_m, reach_up_m=reach_up_m)
+        if one is None:
+            yield LocatedCamera(number, images[number], cloud, 0, alone, alone, [], [])
+            continue
+        window = [*(before for before in window[1 - MOST_CLOUDS :] if _is_recent(before, odom, stereo)), one]
+        result, found = search.localize(window) if len(window) > 1 else (alone, one.found)
+        yield LocatedCamera(number, images[number], cloud, len(window), alone, result, found, one.found)
+
+
+def settle_drive(
+    located: Sequence[LocatedCamera], odom_from_camera: Sequence[Pose], *, drift: OdometryDrift
+) -> tuple[list[LocalizationResult], LocalizationResult]:
+    """The results of a drive's images, and that of the drive.
+
+    Where two accepted poses contradict each other by odometry, all are refused, and so is the drive. The drive's result
+    is else the surest of the accepted ones, or the last reason.
+
+    Args:
+        located: the images of one drive.
+        odom_from_camera: of all images of it.
+        drift: of odometry.
+    """
+    accepted, results = [one for one in located if one.result.ok], [one.result for one in located]
+    for k, one in enumerate(accepted):
+        for other in accepted[:k]:
+            if _contradict(one, other, odom_from_camera, drift):
+                reason = f"images {other.number + 1} and {one.number + 1} lead to poses that contradict odometry"
+                return [
+                    result.refused_as(Status.AMBIGUOUS, reason) if result.ok else result for result in results
+                ], one.result.refused_as(Status.AMBIGUOUS, reason)
+    if accepted:
+        return results, max((one.result for one in accepted), key=lambda result: result.confidence)
+    if not results:
+        reason = "the camera has not moved far enough for a cloud"
+        return [], LocalizationResult.refused(Status.NO_FEATURES, reason)
+    reason = f"none of {len(results)} clouds is accepted; the last: {results[-1].reason}"
+    return results, replace(results[-1], reason=reason)
+
+
+def _contradict(
+    one: LocatedCamera, other: LocatedCamera, odom_from_camera: Sequence[Pose], drift: OdometryDrift
+) -> bool:
+    first, second = other.result, one.result
+    assert first.map_from_rig is not None
+    assert second.map_from_rig is not None
+    assert first.covariance is not None
+    assert second.covariance is not None
+    if first.frame_id != second.frame_id:
+        return True
+    moved = odom_from_camera[other.number].inverse() @ odom_from_camera[one.number]
+    error = (first.map_from_rig @ moved).error_to(second.map_from_rig)
+    carried = carry_covariance(first.covariance, first.map_from_rig, moved)
+    allowed = carried + second.covariance + drift.covariance(first.map_from_rig.rotation @ moved.translation)
+    return float(error @ np.linalg.solve(allowed, error)) > _CONTRADICTS
+
+
+def _is_recent(before: DriveCloud, odom_from_camera: Pose, stereo: MotionStereo) -> bool:
+    return before.odom_from_camera.distance_to(odom_from_camera)[0] <= _LONGEST * stereo.path_m
+
+
+def _read_grey(path: Path, read: Callable[[Path], Any]) -> Any:
+    image = read(path)
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
