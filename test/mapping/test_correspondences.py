@@ -23,6 +23,7 @@ from posed_points import CAMERA, make_posed_points, unit
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.mapping.sfm.correspondences import (
+    choose_by_measured_motions,
     epipolar_inliers,
     estimate_relative_pose,
     match_pairs,
@@ -108,24 +109,41 @@ def test_consistent_matches_are_of_the_pairs_they_were_asked_for() -> None:
         assert {tuple(row) for row in kept.matches} <= {tuple(row) for row in matches[pair]}
 
 
+def _chosen(points: np.ndarray, true: Pose, measured: Pose, seed: int, noise_px: float = 0.8) -> tuple[Pose, Pose]:
+    """Return first_from_second of two images of points, by the images alone and as the measured motion chooses it."""
+    rng = np.random.default_rng(seed)
+    seen = [CAMERA.project(one.inverse().apply(points)) for one in (Pose.identity(), true)]
+    rays = [CAMERA.unproject(one + rng.normal(0.0, noise_px, one.shape)) for one in seen]
+    matches = {(0, 1): np.repeat(np.arange(len(points)), 2).reshape(-1, 2)}
+    alone = dict(verify_pairs(matches, rays, [CAMERA] * 2, max_error_px=2.0))
+    chosen = choose_by_measured_motions(alone, {(0, 1): measured}, rays, [CAMERA] * 2, max_error_px=2.0)
+    assert len(chosen[0, 1].matches) > 0.8 * len(points)
+    return alone[0, 1].first_from_second, chosen[0, 1].first_from_second
+
+
 def test_a_measured_motion_tells_a_step_along_a_wall_from_a_turn() -> None:
     """Of a picture on a wall many relative poses explain all matches, and the best often takes a step for a turn."""
-    turned = [0, 0]
+    turned = np.zeros(2, int)
     for seed in range(6):
-        rng, first = np.random.default_rng(seed), Pose.identity()
-        second = Pose.from_rotation_vector(rng.normal(0.0, 0.01, 3), [0.16, 0.01, 0.0])
-        measured = [first, second @ Pose.from_rotation_vector(rng.normal(0.0, 0.005, 3), rng.normal(0.0, 0.01, 3))]
+        rng = np.random.default_rng(100 + seed)
+        true = Pose.from_rotation_vector(rng.normal(0.0, 0.01, 3), [0.16, 0.01, 0.0])
+        measured = true @ Pose.from_rotation_vector(rng.normal(0.0, 0.005, 3), rng.normal(0.0, 0.01, 3))
         picture = np.column_stack([rng.uniform(-0.3, 0.3, (150, 2)), np.full(150, 2.0)])
-        seen = [
-            CAMERA.project(one.inverse().apply(picture)) + rng.normal(0.0, 0.8, (150, 2)) for one in (first, second)
-        ]
-        rays, matches = [CAMERA.unproject(one) for one in seen], {(0, 1): np.repeat(np.arange(150), 2).reshape(-1, 2)}
-        for k, known in enumerate([(), measured]):
-            [(_, found)] = verify_pairs(matches, rays, [CAMERA] * 2, max_error_px=2.0, measured=known)
-            assert len(found.matches) > 100
-            turned[k] += found.first_from_second.distance_to(second)[1] > 0.02
+        turned += [found.distance_to(true)[1] > 0.02 for found in _chosen(picture, true, measured, seed)]
     assert turned[0] >= 3
     assert turned[1] == 0
+
+
+@pytest.mark.parametrize(("true_x", "measured_x"), [(0.2, -0.2), (-0.4, 1.6)], ids=["backwards", "places alike"])
+def test_a_measured_motion_that_the_images_contradict_chooses_nothing(true_x: float, measured_x: float) -> None:
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        true = Pose.from_rotation_vector(rng.normal(0.0, 0.01, 3), [true_x, 0.02, 0.0])
+        measured = Pose.from_rotation_vector(rng.normal(0.0, 0.02, 3), [measured_x, 0.0, 0.0])
+        for depth_m in (rng.uniform(1.5, 4.0, 150), np.full(150, 2.0)):
+            points = np.column_stack([rng.uniform(-1.0, 1.0, (150, 2)), depth_m])
+            alone, chosen = _chosen(points, true, measured, seed)
+            assert chosen is alone
 
 
 def test_parallax_is_the_angle_between_rays_to_one_point() -> None:

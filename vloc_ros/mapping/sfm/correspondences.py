@@ -70,7 +70,6 @@ def verify_pairs(
     cameras: Sequence[Camera],
     *,
     max_error_px: float,
-    measured: Sequence[Pose] = (),
     workers: Workers = THIS_PROCESS,
 ) -> Iterator[tuple[Pair, VerifiedPair]]:
     """Every pair with its relative pose and the matches that this explains, in the order of the pairs.
@@ -80,33 +79,101 @@ def verify_pairs(
         rays: (K, 3) rays with z = 1 of each image's keypoints.
         cameras: of each image.
         max_error_px: distance from the epipolar line.
-        measured: map_from_camera of each image, which choose between relative poses that explain its matches alike;
-            empty where they are not known.
         workers: do it.
     """
     views = list(zip(rays, cameras, strict=True))
-    expected = {(i, j): measured[i].inverse() @ measured[j] if measured else None for i, j in matches}
-    of_pairs = {pair: (found, expected[pair]) for pair, found in matches.items()}
-    return zip(matches, workers.map_pairs(partial(_verify, max_error_px=max_error_px), views, of_pairs), strict=True)
+    return zip(matches, workers.map_pairs(partial(_verify, max_error_px=max_error_px), views, matches), strict=True)
 
 
 def _verify(
+    first: tuple[Array, Camera], second: tuple[Array, Camera], found: Array, *, max_error_px: float
+) -> VerifiedPair:
+    """The geometry of two images, by their rays and cameras, from matches."""
+    both, cameras = (first[0][found[:, 0]], second[0][found[:, 1]]), (first[1], second[1])
+    first_from_second, meeting = estimate_relative_pose(both, cameras, max_error_px=max_error_px)
+    parallax_rad = parallax(both[0][meeting], both[1][meeting] @ first_from_second.rotation.T)
+    return VerifiedPair(found[meeting], first_from_second, parallax_rad)
+
+
+def choose_by_measured_motions(
+    geometries: Mapping[Pair, VerifiedPair],
+    motions: Mapping[Pair, Pose],
+    rays: Sequence[Array],
+    cameras: Sequence[Camera],
+    *,
+    max_error_px: float,
+    workers: Workers = THIS_PROCESS,
+) -> dict[Pair, VerifiedPair]:
+    """The pairs, with the relative pose nearest to a measured one where it explains the matches about as well.
+
+    Of a plane, such as a wall, two relative poses explain all matches, and of a small part of it a whole range of them:
+    a step aside looks like a turn (Hartley and Zisserman, Multiple View Geometry, 13.1). What the images leave open the
+    measured motion decides.
+
+    Args:
+        geometries: by the images alone, see `verify_pairs`.
+        motions: first_from_second of some of the pairs, metres, as they were measured.
+        rays: (K, 3) rays with z = 1 of each image's keypoints.
+        cameras: of each image.
+        max_error_px: distance from the epipolar line.
+        workers: do it.
+    """
+    views = list(zip(rays, cameras, strict=True))
+    turning = {
+        pair: (geometries[pair], motion)
+        for pair, motion in motions.items()
+        if geometries[pair].first_from_second.distance_to(motion)[1] >= _TURN_STD_RAD
+        and np.linalg.norm(motion.translation) >= _MIN_BASELINE_M
+    }
+    chosen = workers.map_pairs(partial(_choose, max_error_px=max_error_px), views, turning)
+    return {**geometries, **dict(zip(turning, chosen, strict=True))}
+
+
+def _choose(
     first: tuple[Array, Camera],
     second: tuple[Array, Camera],
-    matched: tuple[Array, Pose | None],
+    known: tuple[VerifiedPair, Pose],
     *,
     max_error_px: float,
 ) -> VerifiedPair:
-    """The geometry of two images, by their rays and cameras, from matches and what was measured of it."""
-    found, expected = matched
-    both, cameras = (first[0][found[:, 0]], second[0][found[:, 1]]), (first[1], second[1])
-    first_from_second, meeting = estimate_relative_pose(both, cameras, max_error_px=max_error_px)
-    if expected is not None:
-        first_from_second, meeting = _nearer_to_measured(
-            (first_from_second, meeting), expected, both, cameras, max_error_px=max_error_px
-        )
-    parallax_rad = parallax(both[0][meeting], both[1][meeting] @ first_from_second.rotation.T)
-    return VerifiedPair(found[meeting], first_from_second, parallax_rad)
+    """The geometry of two images, or one near a measured motion."""
+    found, motion = known
+    rays, cameras = (first[0][found.matches[:, 0]], second[0][found.matches[:, 1]]), (first[1], second[1])
+    near = _refine_measured(motion, rays, cameras)
+    if near is None:
+        return found
+    meeting = epipolar_inliers(rays, (Pose.identity(), near), cameras, max_error_px=max_error_px)
+    meeting &= _lie_ahead(rays, near)
+    if meeting.sum() < _ABOUT_AS_MANY * len(found.matches):
+        return found
+    parallax_rad = parallax(rays[0][meeting], rays[1][meeting] @ near.rotation.T)
+    direction = near.translation / np.linalg.norm(near.translation)
+    return VerifiedPair(found.matches[meeting], Pose(near.rotation, direction), parallax_rad)
+
+
+def _refine_measured(measured: Pose, rays: tuple[Array, Array], cameras: tuple[Camera, Camera]) -> Pose | None:
+    """first_from_second that explains (M, 3) matched rays, under a Cauchy loss, as near to a measured one as it may."""
+    length = np.linalg.norm(measured.translation)
+    stds = np.repeat([_TURN_STD_RAD, _STEP_STD_M + _STEP_STD * length], 3)
+
+    def moved(by: Array) -> Pose:
+        return Pose.from_rotation_vector(by[:3], measured.translation + by[3:]) @ Pose(measured.rotation, np.zeros(3))
+
+    def errors(by: Array) -> Array:
+        epipolar_px = _sampson_errors_px(rays, moved(by), cameras)
+        return np.concatenate([np.sqrt(np.log1p(epipolar_px**2)), by / stds])
+
+    near_enough = {"x_scale": stds, "method": "lm", "ftol": 1e-3, "xtol": 1e-3, "max_nfev": 200}
+    found = least_squares(errors, np.zeros(6), **near_enough)
+    return moved(found.x) if found.success else None
+
+
+def _lie_ahead(rays: tuple[Array, Array], first_from_second: Pose) -> Array:
+    """(M,) bool: what matched rays meet in lies in front of both cameras; rays that are parallel leave it open."""
+    first, second = rays[0], rays[1] @ first_from_second.rotation.T
+    normal = np.cross(first, second)
+    ahead = [np.einsum("ij,ij->i", np.cross(first_from_second.translation, other), normal) for other in (second, first)]
+    return np.asarray((ahead[0] >= 0) & (ahead[1] >= 0))
 
 
 def parallax(first: Array, second: Array) -> float:
@@ -157,48 +224,6 @@ def estimate_relative_pose(
     if not inliers.any() or not length > 0:
         return Pose.identity(), np.zeros(len(rays[0]), bool)
     return Pose(pose.R, pose.t / length).inverse(), inliers
-
-
-def _nearer_to_measured(
-    estimated: tuple[Pose, Array],
-    expected: Pose,
-    rays: tuple[Array, Array],
-    cameras: tuple[Camera, Camera],
-    *,
-    max_error_px: float,
-) -> tuple[Pose, Array]:
-    """A relative pose that is refined from a measured one, where it explains the matches about as well.
-
-    Of a plane, such as a wall, two relative poses explain all matches, and of a small part of it a whole range of them:
-    a step aside looks like a turn (Hartley and Zisserman, Multiple View Geometry, 13.1). What the images leave open the
-    measured pose decides.
-    """
-    found, inliers = estimated
-    if not inliers.any() or np.linalg.norm(expected.translation) < _MIN_BASELINE_M:
-        return estimated
-    if found.distance_to(expected)[1] < _TURN_STD_RAD:
-        return estimated
-    near = _refine_measured(expected, (rays[0][inliers], rays[1][inliers]), cameras)
-    meeting = epipolar_inliers(rays, (Pose.identity(), near), cameras, max_error_px=max_error_px)
-    if meeting.sum() < _ABOUT_AS_MANY * inliers.sum():
-        return estimated
-    return Pose(near.rotation, near.translation / np.linalg.norm(near.translation)), meeting
-
-
-def _refine_measured(expected: Pose, rays: tuple[Array, Array], cameras: tuple[Camera, Camera]) -> Pose:
-    """first_from_second that explains (M, 3) matched rays, under a Cauchy loss, as near to a measured one as it may."""
-    length = np.linalg.norm(expected.translation)
-    stds = np.repeat([_TURN_STD_RAD, _STEP_STD_M + _STEP_STD * length], 3)
-
-    def moved(by: Array) -> Pose:
-        return Pose.from_rotation_vector(by[:3], expected.translation + by[3:]) @ Pose(expected.rotation, np.zeros(3))
-
-    def errors(by: Array) -> Array:
-        epipolar_px = _sampson_errors_px(rays, moved(by), cameras)
-        return np.concatenate([np.sqrt(np.log1p(epipolar_px**2)), by / stds])
-
-    near_enough = {"x_scale": stds, "method": "lm", "ftol": 1e-3, "xtol": 1e-3, "max_nfev": 100}
-    return moved(least_squares(errors, np.zeros(6), **near_enough).x)
 
 
 def epipolar_inliers(

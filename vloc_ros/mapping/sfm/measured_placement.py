@@ -38,7 +38,7 @@ from vloc_ros.mapping.sfm.anchors import (
     measured_down,
     with_level_odometry,
 )
-from vloc_ros.mapping.sfm.correspondences import VerifiedPair
+from vloc_ros.mapping.sfm.correspondences import VerifiedPair, choose_by_measured_motions
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 from vloc_ros.mapping.sfm.image_sets import ImageSets
 from vloc_ros.mapping.sfm.measurements import (
@@ -103,10 +103,18 @@ def place_by_measurements(
     )
     alike = pairs_by_similarity(global_descriptors(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
     matches = match_views(views, sorted({*near, *alike}), matched, config, progress, workers)
-    geometries = two_view_geometries(views, matches, config, progress, workers, measured=measured)
+    geometries = two_view_geometries(views, matches, config, progress, workers)
     stamps_ns = [view.image.stamp_ns for view in sets.choose(views)]
     offset_s = estimate_time_offset(stamps_ns, given.camera_path, sets.choose_pairs(geometries))
     measured, anchors = _in_frame_of_map(views, measured, given, offset_s)
+    geometries = choose_by_measured_motions(
+        geometries,
+        _short_motions(geometries, measured, sets.set_numbers),
+        [view.rays for view in views],
+        [view.image.camera for view in views],
+        max_error_px=config.max_relative_pose_error_px,
+        workers=workers,
+    )
     poses, agreeing = _follow_images(views, measured, sets, anchors, geometries, drifting=given.drifting)
     motions = sets.motions(measured)
     if not anchors.positions:
@@ -125,6 +133,13 @@ def place_by_measurements(
         poses = _aligned(poses, measured, anchors)
     check_positions(poses, anchors)
     return Placement(poses, matches, measured, anchors, offset_s, bending, motions, leading=sets.leading)
+
+
+def _short_motions(pairs: Collection[Pair], measured: Sequence[Pose], sets: Array) -> dict[Pair, Pose]:
+    """The measured motions between images soon after each other, over which odometry hardly drifts."""
+    return {
+        (i, j): measured[i].inverse() @ measured[j] for i, j in pairs if 0 < abs(int(sets[j]) - int(sets[i])) <= _SOON
+    }
 
 
 def _in_frame_of_map(

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.retrieval.vlad import Vocabulary
 from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.config import MappingConfig
@@ -63,17 +63,14 @@ def two_view_geometries(
     config: MappingConfig,
     progress: Progress,
     workers: Workers,
-    *,
-    measured: Sequence[Pose] = (),
 ) -> dict[Pair, VerifiedPair]:
-    """Of the pairs that share a view, their relative pose with the matches that it explains, see `verify_pairs`."""
+    """Of the pairs that share a view, their relative pose with the matches that it explains."""
     enough = {pair: found for pair, found in matches.items() if len(found) >= config.min_unposed_matches}
     verified = verify_pairs(
         enough,
         [view.rays for view in views],
         [view.image.camera for view in views],
         max_error_px=config.max_relative_pose_error_px,
-        measured=measured,
         workers=workers,
     )
     return {
