@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.evaluation.camera_drives import LocatedCamera, choose_images, settle_drive
+from vloc_ros.simulation.odometry import simulate_camera_odometry
 
 ODOMETRY = [Pose(np.eye(3), [0.5 * k, 0.0, 0.0]) for k in range(20)]
 MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, 1.0], [5.0, 5.0, 0.0])
@@ -62,6 +65,31 @@ def test_accepted_poses_that_contradict_odometry_are_all_refused(contradiction: 
     assert [result.status for result in results] == [Status.AMBIGUOUS, Status.AMBIGUOUS, Status.NO_FEATURES]
     assert drive.status is Status.AMBIGUOUS
     assert drive.map_from_rig is None
+
+
+def test_a_pose_by_a_single_cloud_refuses_no_other() -> None:
+    single = replace(_accepted(8, shift_m=3.0), clouds=1)
+    results, drive = settle_drive([_accepted(2), single], ODOMETRY, drift=OdometryDrift())
+    assert [result.status for result in results] == [Status.OK, Status.AMBIGUOUS]
+    assert drive.ok
+
+
+def test_odometry_has_drifted_at_the_end_of_a_loop() -> None:
+    """Right poses of a loop do not contradict each other, and wrong ones still do."""
+    refused = 0
+    for seed in range(10):
+        turn = np.linspace(0.0, 2.0 * np.pi, 101)
+        loop = [Pose.from_rotation_vector([0, 0, a], [16 * np.sin(a), 16 * (1 - np.cos(a)), 0]) for a in turn]
+        odometry = simulate_camera_odometry(loop, seed)
+        accepted = [replace(_accepted(2), number=k, result=_result(loop[k])) for k in (0, 100)]
+        refused += not settle_drive(accepted, odometry, drift=OdometryDrift())[1].ok
+        accepted[1] = replace(accepted[1], result=_result(Pose(loop[100].rotation, loop[100].translation + 20.0)))
+        assert not settle_drive(accepted, odometry, drift=OdometryDrift())[1].ok
+    assert refused <= 1
+
+
+def _result(pose: Pose) -> LocalizationResult:
+    return LocalizationResult(Status.OK, pose, np.diag(np.repeat([0.05**2, 0.005**2], 3)), "map", confidence=0.9)
 
 
 def test_a_drive_without_an_accepted_pose_has_the_last_reason() -> None:

@@ -37,7 +37,7 @@ from training.acceptance.camera_recording import collect
 from training.acceptance.camera_tables import RecordedTable, table_of_clouds, table_of_drives
 from training.acceptance.camera_worlds import CONDITIONS, SPLITS
 from training.acceptance.evidence_table import ALIASED, FOREIGN, KINDS_OF_QUERY, OWN, EvidenceTable
-from training.acceptance.fit import choose_thresholds, fit_terms
+from training.acceptance.fit import RATES, choose_thresholds, fit_terms
 from training.acceptance.kept_hypotheses import RecordedDrive
 from training.acceptance.leaders import score_rows
 from training.acceptance.scans import find_best, measure_consistency, refuse_known_wrong
@@ -48,12 +48,14 @@ from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, Accep
 from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 
 _NAME = "acceptance.cameras"
+# drives are few: each counts once, however many clouds it has and maps it is searched in
+_RATES = (*RATES, 0.2, 0.3, 0.5)
 
 
 def fit_clouds(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
     """The table of single clouds, with thresholds."""
     fit, choose = (table_of_clouds(recorded[name]).table for name in ("fit", "choose"))
-    return _choose(fit_terms(fit, name=CAMERA_KIND), fit, choose)
+    return _choose(fit_terms(fit, name=CAMERA_KIND), fit, choose, recorded["choose"])
 
 
 def fit_drives(recorded: dict[str, list[RecordedDrive]], of_cloud: AcceptanceModel) -> AcceptanceModel:
@@ -66,13 +68,21 @@ def fit_drives(recorded: dict[str, list[RecordedDrive]], of_cloud: AcceptanceMod
     without = [fit_terms(table_of_clouds(half).table, name=CAMERA_KIND) for half in halves[::-1]]
     fit = table_of_drives(recorded["fit"], lambda one: without[one.map_number % 2]).table
     choose = table_of_drives(recorded["choose"], lambda _: of_cloud).table
-    return _choose(fit_terms(fit, name=DRIVE_KIND), fit, choose)
+    return _choose(fit_terms(fit, name=DRIVE_KIND), fit, choose, recorded["choose"])
 
 
-def _choose(model: AcceptanceModel, fit: EvidenceTable, choose: EvidenceTable) -> AcceptanceModel:
+def _choose(
+    model: AcceptanceModel, fit: EvidenceTable, choose: EvidenceTable, drives: Sequence[RecordedDrive]
+) -> AcceptanceModel:
     """The model with thresholds that no wrong answer of either split reaches, and that are better than chance."""
-    chosen = refuse_known_wrong(choose_thresholds(model, choose), fit, choose)
+    independent = len({_identify(one) for one in drives if one.kind == FOREIGN})
+    thresholds = choose_thresholds(model, choose, rates=_RATES, independent=independent)
+    chosen = refuse_known_wrong(thresholds, fit, choose)
     return replace(chosen, thresholds=np.maximum(chosen.thresholds, 0.0))
+
+
+def _identify(drive: RecordedDrive) -> tuple[int, bytes]:
+    return drive.world, b"".join(pose.matrix.tobytes() for pose in drive.odom_from_camera)
 
 
 def summarize(model: AcceptanceModel, recorded: RecordedTable) -> dict[str, Any]:

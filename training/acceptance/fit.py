@@ -136,16 +136,28 @@ def _scale(model: AcceptanceModel, table: EvidenceTable) -> AcceptanceModel:
     return scaled(*(float(value) for value in found.x))
 
 
-def choose_thresholds(model: AcceptanceModel, table: EvidenceTable) -> AcceptanceModel:
+def choose_thresholds(
+    model: AcceptanceModel,
+    table: EvidenceTable,
+    *,
+    rates: Sequence[float] = RATES,
+    independent: int | None = None,
+) -> AcceptanceModel:
     """The model with the threshold of every rate of false accepts that the queries of other places support.
 
     A rate holds for unrelated places and for those that look like the mapped one. The latter are fewer and much harder:
     a rate that they are too few to support takes none of them.
+
+    Args:
+        model: fitted.
+        table: of queries that it was not fitted to.
+        rates: those that are tried, ascending.
+        independent: how many of the queries of other places are; all by default.
     """
-    count = len(table.queries_of(FOREIGN))
-    rates = [rate for rate in RATES if rate * count >= _NONE_OF]
+    count, largest = len(table.queries_of(FOREIGN)) if independent is None else independent, rates[-1]
+    rates = [rate for rate in rates if rate * count >= _NONE_OF]
     if not rates:
-        raise AcceptanceError(f"{count} negatives support no rate up to {RATES[-1]:g}; query more of them")
+        raise AcceptanceError(f"{count} negatives support no rate up to {largest:g}; query more of them")
     thresholds = np.max([_thresholds(model, table, kind, rates) for kind in OTHER_PLACES], axis=0)
     return replace(model, rates=np.array(rates), thresholds=thresholds, negatives=count)
 

@@ -68,7 +68,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reach-up", type=float, default=0.5, metavar="M", help="vertically, to the next place at most (default: 0.5)"
     )
-    parser.add_argument("--every", type=int, metavar="N", help="every which image has a cloud (default: by the way)")
+    parser.add_argument(
+        "--every", type=int, metavar="N", help="make a cloud at every N-th image (default: by the distance travelled)"
+    )
     parser.add_argument(
         "--truth", type=Path, metavar="TUM", help="true poses of the camera in the map, to compare with"
     )
@@ -95,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     """Search, decide and print."""
     import json
     import math
+    from dataclasses import replace
 
     from vloc_ros.assembly import build_camera_drive_search
     from vloc_ros.cli.outputs import results_at
@@ -120,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
             drawn = args.overlays / f"{path.name}.png"
             row["overlay_score"] = _draw(drawn, search.of_clouds, camera, one, far_m=stereo.farthest_m)
         rows.append(row)
-        located.append(one)
+        located.append(replace(one, image=one.image[:0]))  # those of a long drive would fill the memory
     results, of_drive = settle_drive(located, odometry, drift=drift)
     for row, result in zip(rows, results, strict=True):
         row |= _decision(result)

@@ -128,15 +128,22 @@ def settle_drive(
 ) -> tuple[list[LocalizationResult], LocalizationResult]:
     """The results of a drive's images, and that of the drive.
 
-    Where two accepted poses contradict each other by odometry, all are refused, and so is the drive. The drive's result
-    is else the surest of the accepted ones, or the last reason.
+    Where two poses that several clouds each were accepted by contradict each other by odometry, all are refused, and so
+    is the drive. A pose by a single cloud that contradicts one of them is refused alone. The drive's result is else the
+    surest of the accepted ones, or the last reason.
 
     Args:
         located: the images of one drive.
         odom_from_camera: of all images of it.
         drift: of odometry.
     """
-    accepted, results = [one for one in located if one.result.ok], [one.result for one in located]
+    accepted = [one for one in located if one.result.ok and one.clouds > 1]
+    results = [
+        _unless_contradicted(one, accepted, odom_from_camera, drift)
+        if one.result.ok and one.clouds == 1
+        else one.result
+        for one in located
+    ]
     for k, one in enumerate(accepted):
         for other in accepted[:k]:
             if _contradict(one, other, odom_from_camera, drift):
@@ -144,13 +151,25 @@ def settle_drive(
                 return [
                     result.refused_as(Status.AMBIGUOUS, reason) if result.ok else result for result in results
                 ], one.result.refused_as(Status.AMBIGUOUS, reason)
-    if accepted:
-        return results, max((one.result for one in accepted), key=lambda result: result.confidence)
+    if sure := [result for result in results if result.ok]:
+        return results, max(sure, key=lambda result: result.confidence)
     if not results:
         reason = "the camera has not moved far enough for a cloud"
         return [], LocalizationResult.refused(Status.NO_FEATURES, reason)
     reason = f"none of {len(results)} clouds is accepted; the last: {results[-1].reason}"
     return results, replace(results[-1], reason=reason)
+
+
+def _unless_contradicted(
+    one: LocatedCamera, accepted: Sequence[LocatedCamera], odom_from_camera: Sequence[Pose], drift: OdometryDrift
+) -> LocalizationResult:
+    """The result of a single cloud, or its refusal where a pose by several clouds contradicts it."""
+    for other in accepted:
+        first, second = sorted((one, other), key=lambda located: located.number)
+        if _contradict(second, first, odom_from_camera, drift):
+            reason = f"the pose contradicts that of image {other.number + 1} by odometry"
+            return one.result.refused_as(Status.AMBIGUOUS, reason)
+    return one.result
 
 
 def _contradict(
@@ -166,7 +185,10 @@ def _contradict(
     moved = odom_from_camera[other.number].inverse() @ odom_from_camera[one.number]
     error = (first.map_from_rig @ moved).error_to(second.map_from_rig)
     carried = carry_covariance(first.covariance, first.map_from_rig, moved)
-    allowed = carried + second.covariance + drift.covariance(first.map_from_rig.rotation @ moved.translation)
+    path = [pose.translation for pose in odom_from_camera[other.number : one.number + 1]]
+    travelled_m = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+    shift = first.map_from_rig.rotation @ moved.translation
+    allowed = carried + second.covariance + drift.covariance(shift, travelled_m=travelled_m)
     return float(error @ np.linalg.solve(allowed, error)) > _CONTRADICTS
 
 

@@ -38,22 +38,30 @@ _DISAGREES = 10.0
 
 @dataclass(frozen=True, slots=True)
 class OdometryDrift:
-    """How far odometry of a camera is off after some way.
+    """How far odometry of a camera is off after some distance.
 
     Attributes:
         scale_std: standard deviation of the relative error of distances.
-        yaw_std_rad: standard deviation of the yaw after one metre; it grows with the square root of the way.
+        yaw_std_rad: standard deviation of the yaw after one metre; it grows with the square root of the distance.
     """
 
     scale_std: float = 0.01
     yaw_std_rad: float = np.radians(0.1)
 
-    def covariance(self, shift: Array) -> Array:
-        """(6, 6) of the pose after a (3,) way, metres, in the axes that the shift is in."""
-        distance_m = float(np.linalg.norm(shift))
+    def covariance(self, shift: Array, *, travelled_m: float = 0.0) -> Array:
+        """(6, 6) of the pose after a (3,) shift, metres, in the axes that the shift is in.
+
+        Args:
+            shift: from the first pose to the second.
+            travelled_m: length of the path between them, where it is longer than the shift, as of a loop.
+        """
+        distance_m = max(float(np.linalg.norm(shift)), travelled_m)
         sideways = np.cross([0.0, 0.0, 1.0], shift)
         yaw_variance = self.yaw_std_rad**2 * distance_m
         of_position = self.scale_std**2 * np.outer(shift, shift) + yaw_variance / 3 * np.outer(sideways, sideways)
+        # what a path goes there and back leaves no shift, but its errors stay, in any horizontal direction
+        detour_m2 = distance_m**2 - float(shift @ shift)
+        of_position += (self.scale_std**2 + yaw_variance / 3) / 4 * detour_m2 * np.diag([1.0, 1.0, 0.0])
         covariance = np.zeros((6, 6))
         covariance[:3, :3], covariance[5, 5] = of_position, yaw_variance
         return covariance
