@@ -45,7 +45,7 @@ def _accepted(number: int, *, shift_m: float = 0.0, confidence: float = 0.9, fra
     return _located(number, result)
 
 
-def test_clouds_are_made_by_the_way() -> None:
+def test_clouds_are_made_by_the_distance_travelled() -> None:
     stereo = MotionStereo(baseline_m=0.2, farthest_m=10.0, cell_m=0.1, path_m=2.0)
     assert choose_images(ODOMETRY, stereo) == [2, 5, 8, 11, 14, 17]
     assert choose_images([ODOMETRY[0]] * 5, stereo) == []

@@ -149,7 +149,7 @@ def _choose(
     chosen = range(args.every - 1, len(odometry), args.every) if args.every else choose_images(odometry, stereo)
     if not chosen:
         raise InputError(
-            f"{args.odometry}: the camera moves less than half of {stereo.path_m:g} m, the way of a cloud; give the "
+            f"{args.odometry}: the camera moves less than half of {stereo.path_m:g} m, the path of a cloud; give the "
             "whole drive, or --every"
         )
     _check_truth(args, truth, chosen)

@@ -69,7 +69,7 @@ class LocatedCamera:
 
 
 def choose_images(odom_from_camera: Sequence[Pose], stereo: MotionStereo) -> list[int]:
-    """Which images have a cloud: the first after half the way of one, and then one after three quarters of it each."""
+    """Which images have a cloud: the first after half the path of one, and then one after three quarters of it each."""
     positions = np.array([pose.translation for pose in odom_from_camera])
     way_m = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(positions, axis=0), axis=1))])
     chosen, next_m = list[int](), _FIRST * stereo.path_m
