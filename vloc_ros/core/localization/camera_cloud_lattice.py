@@ -111,7 +111,7 @@ def _check_count(positions: int, reach_m: float) -> None:
     if positions > _MOST_POSITIONS:
         raise InputError(
             f"{positions} positions lie within {reach_m:g} m of the places of the map, expected {_MOST_POSITIONS} at "
-            "most; reduce the reach, or cut the map"
+            "most; reduce the reach, horizontally or vertically, or cut the map"
         )
 
 
