@@ -66,7 +66,9 @@ def main() -> int:
         if len(sys.argv) == 2 and sys.argv[1] in adds:
             adds[sys.argv[1]](sourced_ros())
             return 0
-        set_up(everything=sys.argv[1:] == ["--everything"])
+        if sys.argv[1:] not in ([], ["--everything"]):
+            raise SetupError(f"unknown {' '.join(sys.argv[1:])}, expected nothing, --everything, {' or '.join(adds)}")
+        set_up(everything=bool(sys.argv[1:]))
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

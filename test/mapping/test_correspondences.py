@@ -23,6 +23,7 @@ from posed_points import CAMERA, make_posed_points, unit
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.mapping.sfm.correspondences import (
+    VerifiedPair,
     choose_by_measured_motions,
     epipolar_inliers,
     estimate_relative_pose,
@@ -132,6 +133,20 @@ def test_a_measured_motion_tells_a_step_along_a_wall_from_a_turn() -> None:
         turned += [found.distance_to(true)[1] > 0.02 for found in _chosen(picture, true, measured, seed)]
     assert turned[0] >= 3
     assert turned[1] == 0
+
+
+def test_a_keypoint_that_the_camera_drives_towards_is_no_trouble() -> None:
+    ahead = Pose(np.eye(3), [0.0, 0.0, 0.3])
+    points = np.column_stack([np.random.default_rng(0).uniform(-1.0, 1.0, (150, 2)), np.full(150, 2.0)])
+    points[0] = [0.0, 0.0, 2.0]
+    rays = [points / points[:, 2:], (points - ahead.translation) / (points - ahead.translation)[:, 2:]]
+    pairs = {
+        (0, 1): VerifiedPair(
+            np.repeat(np.arange(150), 2).reshape(-1, 2), Pose.from_rotation_vector([0.1, 0, 0], [0, 0, 1]), 0.1
+        )
+    }
+    chosen = choose_by_measured_motions(pairs, {(0, 1): ahead}, rays, [CAMERA] * 2, max_error_px=2.0)
+    assert chosen[0, 1].first_from_second.distance_to(Pose(np.eye(3), [0.0, 0.0, 1.0]))[1] < 1e-3
 
 
 @pytest.mark.parametrize(("true_x", "measured_x"), [(0.2, -0.2), (-0.4, 1.6)], ids=["backwards", "places alike"])

@@ -160,7 +160,8 @@ def _refine_measured(measured: Pose, rays: tuple[Array, Array], cameras: tuple[C
         return Pose.from_rotation_vector(by[:3], measured.translation + by[3:]) @ Pose(measured.rotation, np.zeros(3))
 
     def errors(by: Array) -> Array:
-        epipolar_px = _sampson_errors_px(rays, moved(by), cameras)
+        # a ray towards the other camera meets every epipolar line
+        epipolar_px = np.nan_to_num(_sampson_errors_px(rays, moved(by), cameras), posinf=0.0, neginf=0.0)
         return np.concatenate([np.sqrt(np.log1p(epipolar_px**2)), by / stds])
 
     near_enough = {"x_scale": stds, "method": "lm", "ftol": 1e-3, "xtol": 1e-3, "max_nfev": 200}
