@@ -13,7 +13,8 @@ TRAINED := .venv/.ready-training
 TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # one thread each for BLAS, OpenMP and OpenCV: several would wait for each other's processors
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1
-PYTEST = $(ONE_THREAD) $(PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+PYTEST = $(ONE_THREAD) $(PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) --maxprocesses=4 --dist=loadfile \
+    --no-loadscope-reorder --max-worker-restart=2
 
 # The libraries of this environment; a library path of another environment must not be used.
 export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
