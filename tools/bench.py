@@ -44,6 +44,7 @@ from typing import Any
 import fill_figures
 from benchmarks import (
     acceptance,
+    aerial_fixes,
     camera_in_lidar,
     compression,
     cross_modal,
@@ -113,6 +114,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "place_recognition": place_recognition.place_recognition,
     "place_training": place_training.place_training,
     "cross_view": cross_view.cross_view,
+    "aerial_fixes": aerial_fixes.aerial_fixes,
     "lidar": lidar.lidar,
     "camera_in_lidar": camera_in_lidar.camera_in_lidar,
     "cross_modal": cross_modal.cross_modal,

@@ -23,6 +23,7 @@ from benchmarks.provenance import Figures
 from benchmarks.tables.table import Table, TableSource
 
 _SECTION, _WAY, _BACK = "cross_view", "drone->satellite", "satellite->drone"
+_FIXES = "aerial_fixes"
 
 
 def indices(figures: Mapping[str, Figures]) -> Table:
@@ -64,7 +65,28 @@ def leak(figures: Mapping[str, Figures]) -> Table:
     return Table(["how images are encoded", "queries", "R@1", "AP", "chance R@1"], rows)
 
 
+def fixes(figures: Mapping[str, Figures]) -> Table:
+    """What an aerial map answers: drone images by condition, then images of elsewhere, all of whose fixes are wrong."""
+    rows = []
+    for name, found in figures[_FIXES].items():
+        if not isinstance(found, Mapping):
+            continue
+        counts = [str(found["queries"]), str(found["accepted"])]
+        if "s" not in found:
+            rows.append([name, *counts, *["-"] * 7])
+            continue
+        within = [str(found[f"within {limit} m"]) for limit in (1, 2, 5)]
+        errors = ["-"] * 3
+        if found["accepted"]:
+            errors = [f"{found['median_m']:.2f} m, {found['median_yaw_deg']:.1f}°", f"{found['worst_m']:.1f} m"]
+            errors.append(f"{found['nees']:.2f}")
+        rows.append([name, *counts, *within, *errors, f"{found['s']:.2f} s"])
+    header = ["queries", "number", "accepted", "within 1 m", "2 m", "5 m", "median", "worst", "NEES", "median time"]
+    return Table(header, rows)
+
+
 TABLES = {
+    "aerial_fixes": TableSource((_FIXES,), fixes),
     "cross_view_indices": TableSource((_SECTION,), indices),
     "cross_view_hierarchy": TableSource((_SECTION,), hierarchy),
     "cross_view_leak": TableSource((_SECTION,), leak),
