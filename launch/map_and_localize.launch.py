@@ -14,7 +14,16 @@
 
 """Launches the mapper, the map server and the localizer: drive, build a map, be localized in it."""
 
-from vloc_ros.launching import LOG_LEVELS, NAMESPACED_TF, SHARE, describe_launch, include_launch, make_node, remap_tf
+from vloc_ros.launching import (
+    LOG_LEVELS,
+    NAMESPACED_TF,
+    SHARE,
+    describe_launch,
+    include_launch,
+    make_node,
+    namespace_of,
+    remap_tf,
+)
 from vloc_ros.node_config import MapperConfig
 from vloc_ros.nodes.rclpy_support.parameter_files import parameter_of_file
 
@@ -79,8 +88,8 @@ def map_server_and_localizer(given):
 
 
 def maps_folder_of_mapper(given):
-    file, namespace = given["params_file"], given["namespace"]
-    found = parameter_of_file(file, "maps_folder", node="vloc_mapper", namespace=namespace)
+    file = given["params_file"]
+    found = parameter_of_file(file, "maps_folder", node="vloc_mapper", namespace=namespace_of(given))
     return str(found or MapperConfig().maps_folder)
 
 

@@ -33,6 +33,8 @@ from vloc_ros.nodes.rclpy_support.parameter_files import check_parameter_file
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 NAMESPACED_TF = "use tf and tf_static in the namespace, as nav2 does, in place of /tf and /tf_static"
+# what PushRosNamespace of a launch file that includes one of ours leaves
+_PUSHED = "pushed namespace"
 LOG_LEVELS = "debug, info, warn, error or fatal"
 
 
@@ -42,7 +44,8 @@ def describe_launch(
     """Return a launch with these arguments, each with default and description, and what it starts with their values."""
 
     def perform(context: Any) -> list[Any]:
-        return start({name: LaunchConfiguration(name).perform(context) for name in arguments})
+        given = {name: LaunchConfiguration(name).perform(context) for name in arguments}
+        return start(given | {_PUSHED: context.launch_configurations.get("ros_namespace", "")})
 
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
@@ -70,7 +73,7 @@ def make_node(
         ConfigError: the file of parameters is missing or has none for this node.
     """
     name, log_level = f"vloc_{executable}", LaunchConfiguration("log_level")
-    check_parameter_file(given["params_file"], node=name, namespace=given["namespace"])
+    check_parameter_file(given["params_file"], node=name, namespace=namespace_of(given))
     values = {
         parameter: ParameterValue(LaunchConfiguration(argument), value_type=kind)
         for parameter, (argument, kind) in overrides.items()
@@ -90,6 +93,12 @@ def make_node(
         remappings=list(remappings),
         arguments=["--ros-args", "--log-level", log_level, *enclave],
     )
+
+
+def namespace_of(given: Mapping[str, str]) -> str:
+    """Return the namespace of the nodes: the argument, below that of a launch file which includes this one."""
+    namespace = given["namespace"]
+    return namespace if namespace.startswith("/") else f"{given[_PUSHED]}/{namespace}"
 
 
 def remap_tf(given: Mapping[str, str], *names: str) -> list[tuple[str, str]]:

@@ -151,13 +151,20 @@ class LocalizerNodeConfig(Checked):
         choices=("map_odom", "map_base", "none"),
     )
     transform_tolerance_s: float = parameter(
-        0.1, "map->odom is stamped later than its image by this", unit="s", low=0.0, high=10.0
+        0.1,
+        "map->odom is stamped later than its image by this, and repeated so much ahead of the present",
+        unit="s",
+        low=0.0,
+        high=10.0,
     )
     transform_timeout_s: float = parameter(
         0.2, "maximum wait for TF and camera_info of an image", unit="s", low=0.0, high=10.0
     )
     transform_rate_hz: float = parameter(
         20.0, "rate at which map->odom is repeated between images; 0 disables", unit="Hz", low=0.0, high=1000.0
+    )
+    transform_max_age_s: float = parameter(
+        0.0, "map->odom is repeated for so long without a fix; 0 is for ever", unit="s", low=0.0, high=1e6
     )
     two_d_mode: bool = parameter(False, "project the pose to the plane: x, y and heading")
     max_image_age_s: float = parameter(

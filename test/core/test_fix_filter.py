@@ -24,7 +24,7 @@ import pytest
 from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.tracking.fix import Fix
-from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult
+from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, carry_fix
 
 AGREES, HELD, JUMPED = GateResult.AGREES, GateResult.HELD, GateResult.JUMPED
 CONFIG = FixFilterConfig()
@@ -74,6 +74,15 @@ def test_a_fix_is_the_first_until_one_is_accepted_and_again_after_a_reset(enable
         robot.step()
         firsts.append(robot.first)
     assert firsts == ([True, True, False] if enabled else [True, False, False]) * 2
+
+
+def test_a_carried_fix_keeps_the_uncertainty_of_the_maps_frame() -> None:
+    of_frame = np.diag([0.25, 0.25, 0, 0, 0, 0])
+    fix = replace(_fix(_pose(1.0)), covariance=_fix(_pose(1.0)).covariance + of_frame, frame_covariance=of_frame)
+    carried = carry_fix(fix, CONFIG, _pose(10.0), 0, _pose(10.05), 10**8)
+    assert carried.map_from_base.translation[0] == pytest.approx(1.05)
+    assert 0.5 < np.sqrt(carried.covariance[0, 0]) < 0.52
+    np.testing.assert_array_equal(carried.frame_covariance, of_frame)
 
 
 def test_a_single_wrong_fix_is_held_and_changes_nothing() -> None:

@@ -76,6 +76,14 @@ class Call:
         return context[self.args[0]]
 
 
+class Context(dict[str, str]):
+    """The context of a launch: its configurations alone."""
+
+    @property
+    def launch_configurations(self) -> dict[str, str]:
+        return self
+
+
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that gives what a launch file starts with some arguments, all actions by their kind."""
@@ -91,7 +99,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def launch(name: str, **given: str) -> dict[str, Call]:
         file = runpy.run_path(str(ROOT / "launch" / name))
-        context = {key: default for key, (default, _) in file["ARGUMENTS"].items()} | given
+        context = Context({key: default for key, (default, _) in file["ARGUMENTS"].items()} | given)
         *_, action = file["generate_launch_description"]().args[0]
         return {type(started).__name__: started for started in action.kwargs["function"](context)}
 
@@ -209,6 +217,14 @@ def test_the_initial_pose_is_published_on_the_topic_of_the_other_localizer(launc
     assert ("~/initialpose", "~/initialpose") in launched("localize.launch.py")["Node"].kwargs["remappings"]
     remapped = launched("localize.launch.py", feed_topic="initialpose")["Node"].kwargs["remappings"]
     assert ("~/initialpose", "initialpose") in remapped
+
+
+@pytest.mark.parametrize("given", [{"ros_namespace": "/robot1"}, {"namespace": "/robot1", "ros_namespace": "/other"}])
+def test_a_parameter_file_is_of_the_pushed_namespace(launched: Any, tmp_path: Path, given: dict[str, str]) -> None:
+    (tmp_path / "of_robot1.yaml").write_text("robot1: {vloc_localizer: {ros__parameters: {autostart: true}}}")
+    assert launched("localize.launch.py", params_file=str(tmp_path / "of_robot1.yaml"), **given)["Node"]
+    with pytest.raises(ConfigError, match="nothing in it is for /robot2/vloc_localizer"):
+        launched("localize.launch.py", params_file=str(tmp_path / "of_robot1.yaml"), ros_namespace="/robot2")
 
 
 def test_a_localizer_in_a_namespace_can_listen_to_rviz(launched: Any) -> None:

@@ -24,8 +24,9 @@ from robot import Robot
 from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.covariance import carry_covariance
+from vloc_ros.core.geometry.covariance import carry_covariance, raise_variances
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.query import Query
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
@@ -35,8 +36,12 @@ COVARIANCE = np.diag([0.25, 0.25, 0.0, 0.0, 0.0, 0.07])  # as RViz sends it
 S = 1_000_000_000
 
 
-def message(pose: Pose | None = None, *, frame: str = "map", covariance: Array = COVARIANCE) -> Any:
-    return pose_with_covariance_stamped(0, frame, pose or Pose.identity(), covariance)
+def at_x(x: float) -> Pose:
+    return Pose.from_rotation_vector([0.0, 0.0, 0.0], [x, 0.0, 0.0])
+
+
+def message(pose: Pose | None = None, *, frame: str = "map", covariance: Array = COVARIANCE, stamp_ns: int = 0) -> Any:
+    return pose_with_covariance_stamped(stamp_ns, frame, pose or Pose.identity(), covariance)
 
 
 def test_it_is_the_prior_until_an_image_is_localized_or_it_is_too_old() -> None:
@@ -71,6 +76,36 @@ def test_an_invalid_initial_pose_is_refused(changes: dict[str, Any], map_frames:
     assert initial.prior(0) is None
 
 
+@pytest.mark.parametrize(("stamp_ns", "given_s"), [(98 * S, 98), (0, 100), (60 * S, 100), (101 * S, 100)])
+def test_odometry_carries_it_on_from_its_stamp_or_its_arrival(stamp_ns: int, given_s: int) -> None:
+    """The robot drives a metre a second along x; the buffer of odometry begins after the pose, and forgets it."""
+    initial, config = InitialPose(max_age_s=30.0), FixFilterConfig()
+    initial.set_pose(message(at_x(5.0), stamp_ns=stamp_ns), map_frames=["map"], now_ns=100 * S)
+    prior = initial.prior(101 * S)
+    assert prior is not None
+    known: dict[int, Pose] = {}
+
+    def carry(now_s: int, odometry: Pose | None) -> Any:
+        return initial.carry(prior, config, odom_from_base=odometry, stamp_ns=now_s * S, odometry_at=known.get)
+
+    assert carry(101, at_x(101.0)) is prior, "odometry is not known at its stamp"
+    known[given_s * S] = at_x(float(given_s))
+    assert carry(102, None) is prior
+    assert carry(104, at_x(104.0)).map_from_rig.translation[0] == pytest.approx(5.0 + 104 - given_s)
+    known.clear()
+    moved = carry(120, at_x(120.0))
+    assert moved.map_from_rig.translation[0] == pytest.approx(5.0 + 120 - given_s)
+    assert (np.diag(moved.covariance)[:2] > np.diag(prior.covariance)[:2] + 0.01).all(), "odometry drifts"
+
+
+def test_a_covariance_of_zero_is_not_taken_literally() -> None:
+    initial = InitialPose(max_age_s=30.0)
+    initial.set_pose(message(covariance=np.zeros((6, 6))), map_frames=["map"], now_ns=0)
+    prior = initial.prior(0)
+    assert prior is not None
+    np.testing.assert_allclose(np.sqrt(np.diag(prior.covariance)), [0.1] * 3 + [0.05] * 3)
+
+
 def test_it_is_the_prior_of_the_next_image(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
     robot.activate()
@@ -89,5 +124,5 @@ def test_it_is_the_prior_of_the_next_image(ros: Ros, wall: Wall) -> None:
     prior = queries[0].prior
     assert prior is not None
     assert max(prior.map_from_rig.distance_to(wall.views[2])) < 1e-9
-    expected = carry_covariance(COVARIANCE, map_from_base, BASE_FROM_CAMERA)
+    expected = carry_covariance(raise_variances(COVARIANCE, 0.1, 0.05), map_from_base, BASE_FROM_CAMERA)
     np.testing.assert_allclose(prior.covariance, expected, atol=1e-12)

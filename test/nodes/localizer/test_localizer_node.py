@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from geometry_msgs.msg import Quaternion
 from lifecycle_msgs.msg import State, Transition
 from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, Wall
 from plane_scene import CAMERA
+from rclpy.parameter import Parameter
 from robot import TOLERANCE_NS, Robot
 from ros_session import Ros
 from sensor_msgs.msg import CameraInfo, Image
@@ -133,6 +135,31 @@ def test_an_old_image_is_stale(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall, max_image_age_s=1.0)
     robot.activate()
     assert robot.status_of(robot.send(0)).status == LocalizationStatus.STALE
+
+
+def test_an_image_of_the_future_is_stale(ros: Ros, wall: Wall) -> None:
+    """Otherwise all later ones would be older than the transform that it gave."""
+    robot = Robot(ros, wall)
+    ahead_ns = time.time_ns() + 3600 * 10**9
+    robot.stamp_ns = lambda index: ahead_ns + index  # type: ignore[method-assign]
+    robot.activate()
+    status = robot.status_of(robot.send(0))
+    assert status.status == LocalizationStatus.STALE
+    assert "ahead of the node's clock" in status.reason
+
+
+def test_a_frame_that_images_alone_chose_is_reported_and_no_plane_to_project_to(
+    ros: Ros, wall: Wall, tmp_path: Path
+) -> None:
+    scenes = tuple(replace(scene, frame_is_arbitrary=True) for scene in wall.scene.landmark_map.scenes)
+    write_map(replace(wall.scene.landmark_map, scenes=scenes), tmp_path / "map")
+    robot = Robot(ros, replace(wall, map=tmp_path / "map"))
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+    robot.activate()
+    diagnostics.wait(lambda all_: any("z axis is not up" in one.message for m in all_ for one in m.status), "a warning")
+    refused = robot.node.set_parameters([Parameter("two_d_mode", value=True)])[0]
+    assert not refused.successful
+    assert "z axis is not up" in refused.reason
 
 
 def test_an_image_without_a_stamp_is_refused(ros: Ros, wall: Wall) -> None:

@@ -266,10 +266,25 @@ def test_a_request_without_a_fix_is_refused_with_the_reason(ros: Ros, wall: Wall
     assert {"unconfigured": "activate it", "active": "nothing was localized yet"}[state] in response.message
 
 
+def test_a_subscriber_that_comes_again_is_told(fed: Any, wall: Wall) -> None:
+    """As AMCL after a crash: it knows no pose, and no jump comes."""
+    receiver, received = fed("on_jump", views=[wall.views[0]] * 4)
+    receiver.send_images(0, 1)
+    received.wait(lambda all_: len(all_) == 1, "the first fix")
+    publisher = next(p for p in receiver.robot.node.publishers if p.topic_name == f"/{receiver.topic}")
+    (own,) = [s for s in receiver.ros.node.subscriptions if s.topic_name == f"/{receiver.topic}"]
+    receiver.ros.node.destroy_subscription(own)
+    receiver.ros.until(lambda: publisher.get_subscription_count() == 0)
+    receiver.send_images(2)
+    again = receiver.subscribe()
+    receiver.send_images(3)
+    again.wait(lambda all_: len(all_) == 1, "a pose for the new subscriber")
+
+
 def test_a_request_without_a_subscriber_or_with_an_old_fix_is_refused(ros: Ros, wall: Wall) -> None:
     receiver = Receiver(ros, wall, "never", **{"feed.max_fix_age_s": 3.0})
     receiver.robot.activate()
-    begin_ns = receiver.robot.stamp_ns(0) + 3600 * 10**9
+    begin_ns = receiver.robot.stamp_ns(0) - 3600 * 10**9
     receiver.robot.stamp_ns = lambda index: begin_ns  # type: ignore[method-assign]
     receiver.send_images(0)
     assert "expected at most 3 s" in receiver.request().message

@@ -86,8 +86,9 @@ def listener(ros_context: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lis
 def make_transform(listener: Listener) -> Iterator[Callable[..., transforms.MapTransform]]:
     made: list[transforms.MapTransform] = []
 
-    def make(rate_hz: float = 0.0, tolerance_s: float = 0.5) -> transforms.MapTransform:
-        made.append(transforms.MapTransform(listener.node, tolerance_s=tolerance_s, rate_hz=rate_hz))
+    def make(rate_hz: float = 0.0, tolerance_s: float = 0.5, max_age_s: float = 0.0) -> transforms.MapTransform:
+        settings = {"tolerance_s": tolerance_s, "rate_hz": rate_hz, "max_age_s": max_age_s}
+        made.append(transforms.MapTransform(listener.node, **settings))
         return made[-1]
 
     yield make
@@ -105,10 +106,10 @@ MakeTransform = Callable[..., transforms.MapTransform]
 def test_it_is_repeated_by_the_nodes_clock_until_the_reset(listener: Listener, make_transform: MakeTransform) -> None:
     transform = make_transform(rate_hz=1000.0)
     transform.publish(999 * S, "map", "odom", Pose.identity(), repeated=True)
-    first_ns = 999 * S + S // 2
-    listener.wait_for("odom", first_ns)
+    expected = [999 * S + S // 2, 1000 * S + S // 2, 1002 * S + S // 2]
+    listener.wait_for("odom", expected[1])
     listener.set_clock(1002 * S)
-    listener.wait_for("odom", first_ns + 2 * S)
+    listener.wait_for("odom", expected[2])
     transform.reset()
     listener.set_clock(1003 * S)
     transform.publish(1003 * S, "map", "base", Pose.identity(), repeated=False)
@@ -116,8 +117,8 @@ def test_it_is_repeated_by_the_nodes_clock_until_the_reset(listener: Listener, m
     transform.publish(1004 * S, "map", "other", Pose.identity(), repeated=True)
     listener.set_clock(1005 * S)
     listener.wait_for("other", 1005 * S + S // 2)
-    assert listener.stamps("odom") == [first_ns, first_ns + 2 * S]
-    assert listener.stamps("base") == [1003 * S + S // 2]
+    assert listener.stamps("odom") == expected
+    assert listener.stamps("base") == [1003 * S], "a pose of the base is of its image's time"
 
 
 def test_transforms_before_the_start_of_simulated_time_are_not_repeated(
@@ -139,7 +140,27 @@ def test_nothing_is_repeated_while_the_clock_stands_still_or_is_set_back_a_littl
     for now_ns in (1000 * S, 1001 * S, 1001 * S, 1001 * S - S // 2):
         listener.set_clock(now_ns)
         transform._send_again()
-    assert listener.stamps("odom") == [999 * S + S // 2, 1000 * S + S // 2]
+    assert listener.stamps("odom") == [second * S + S // 2 for second in (999, 1000, 1001)]
+
+
+def test_it_is_known_for_the_present_however_long_an_image_takes(
+    listener: Listener, make_transform: MakeTransform
+) -> None:
+    transform = make_transform(tolerance_s=0.1)
+    listener.set_clock(1000 * S + 350 * MS)
+    transform.publish(1000 * S, "map", "odom", Pose.identity(), repeated=True)
+    listener.set_clock(1000 * S + 400 * MS)
+    transform._send_again()
+    assert listener.stamps("odom") == [1000 * S + 100 * MS, 1000 * S + 500 * MS]
+
+
+def test_it_is_repeated_for_a_limited_time_without_a_fix(listener: Listener, make_transform: MakeTransform) -> None:
+    transform = make_transform(tolerance_s=0.1, max_age_s=2.0)
+    transform.publish(1000 * S, "map", "odom", Pose.identity(), repeated=True)
+    for seconds in (1002, 1003, 1002):
+        listener.set_clock(seconds * S)
+        transform._send_again()
+    assert listener.stamps("odom") == [1000 * S + 100 * MS, 1002 * S + 100 * MS]
 
 
 def test_a_correction_of_a_slow_image_is_the_present_of_a_buffer(
@@ -183,7 +204,7 @@ def test_an_old_pose_of_the_base_is_not_published(listener: Listener, make_trans
     transform = make_transform(tolerance_s=0.1)
     for stamp_ns in (999 * S, 998 * S, 999 * S, 1000 * S):
         transform.publish(stamp_ns, "map", "base", Pose.identity(), repeated=False)
-    assert listener.stamps("base") == [999 * S + 100 * MS, 1000 * S + 100 * MS]
+    assert listener.stamps("base") == [999 * S, 1000 * S]
 
 
 def test_it_begins_again_when_simulated_time_jumps_back(listener: Listener, make_transform: MakeTransform) -> None:

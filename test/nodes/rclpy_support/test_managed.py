@@ -21,7 +21,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from nodes_world import Wall
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot import Robot
 from ros_session import Ros
 from std_msgs.msg import Header
@@ -56,6 +56,16 @@ def test_a_failed_activation_leaves_no_publisher_activated(ros: Ros) -> None:
     node.start_alone()
     assert node.state == "inactive"
     assert not node.publisher_of_all.is_activated
+
+
+def test_parameters_override_the_quality_of_service_of_a_topic(ros: Ros) -> None:
+    node = ros.add(FailingNode, **{"qos_overrides./failing/header.publisher.reliability": "best_effort"})
+    node.start_alone()
+    assert node.publisher_of_all.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    subscription = node.create_subscription(Header, "~/header", print, 1)
+    assert subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+    names = [name for name in node.get_parameters_by_prefix("") if name.startswith("qos_overrides")]
+    assert all(name.startswith("qos_overrides./failing/header.") for name in names)
 
 
 def test_a_transition_that_the_state_does_not_have_is_refused(ros: Ros, wall: Wall) -> None:

@@ -108,6 +108,12 @@ def apply_calibration(covariance: Array, calibration: CovarianceCalibration) -> 
     return np.asarray(calibration.scale**2 * covariance + np.diag(calibration.floor))
 
 
+def raise_variances(covariance: Array, position_std_m: float, rotation_std_rad: float) -> Array:
+    """A (6, 6) covariance of a pose whose variances are at least those of these standard deviations."""
+    least = np.repeat([position_std_m**2, rotation_std_rad**2], 3)
+    return covariance + np.diag(np.maximum(least - np.diag(covariance), 0.0))
+
+
 def carry_covariance(covariance: Array, map_from_rig: Pose, rig_from_body: Pose) -> Array:
     """The covariance of the rig's pose as one of a body fixed to the rig: rotation errors move it by its lever arm."""
     lever = map_from_rig.rotation @ rig_from_body.translation

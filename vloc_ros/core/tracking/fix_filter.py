@@ -19,7 +19,7 @@ The filter never alters a fix. It decides which ones to publish, and predicts wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 import numpy as np
@@ -170,6 +170,14 @@ class _Track:
         return self.travelled_m + self.turned_rad
 
 
+def carry_fix(fix: Fix, config: FixFilterConfig, odom_then: Pose, then_ns: int, odom_now: Pose, now_ns: int) -> Fix:
+    """Carry a pose of the base on by odometry, as the filter carries its last one; errors of the map's frame stay."""
+    track = _Track.begin(fix.within_map(), odom_then, then_ns, "")
+    track.advance(config, odom_now, now_ns)
+    carried = track.predict(config, now_ns)
+    return replace(carried, covariance=carried.covariance + fix.frame_covariance, frame_covariance=fix.frame_covariance)
+
+
 class FixFilter:
     """Gates the fixes of one robot in the order of their images. Not thread-safe: one worker owns it.
 
@@ -188,6 +196,11 @@ class FixFilter:
         self._reference: _Track | None = None
         self._alternatives: dict[str, _Track] = {}  # by the sensor that began each
         self._agreed_ns: dict[str, int] = {}  # when each sensor last agreed with the current pose
+
+    @property
+    def config(self) -> FixFilterConfig:
+        """The limits."""
+        return self._config
 
     def set_config(self, config: FixFilterConfig) -> None:
         """Change the limits; the tracks stay."""

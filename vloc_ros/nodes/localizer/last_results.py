@@ -53,20 +53,17 @@ class LastResults:
             self._changed.notify_all()
 
     def wait_after(self, number: int, timeout_s: float) -> LocalizationStatus | None:
-        """Wait for the result of a message after that number, and return it; None if there was none.
+        """Wait for a fix of a message after that number, and return it; at the timeout the newest refusal, if any.
 
-        A refusal is the result where all sensors refuse, or at the timeout, such as beside a silent one. A held fix is
-        none before the timeout: the next ones have to confirm it.
+        A refusal ends nothing before: the next images may be better, and a held fix is confirmed by them.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self.open or self._find_final(number) is not None, timeout_s)
+            self._changed.wait_for(lambda: not self.open or self._find_fix(number) is not None, timeout_s)
             newer = self._newer_than(number)
-            return self._find_final(number) or (newer[-1] if newer else None)
+            return self._find_fix(number) or (newer[-1] if newer else None)
 
-    def _find_final(self, number: int) -> LocalizationStatus | None:
-        final = [one for one in self._newer_than(number) if one.status != LocalizationStatus.HELD]
-        fix = next((one for one in final if one.status == LocalizationStatus.OK), None)
-        return fix or (final[-1] if final and len(final) >= len(self._sensors) else None)
+    def _find_fix(self, number: int) -> LocalizationStatus | None:
+        return next((one for one in self._newer_than(number) if one.status == LocalizationStatus.OK), None)
 
     def _newer_than(self, number: int) -> list[LocalizationStatus]:
         """Return the results of messages after that number, the newest last."""

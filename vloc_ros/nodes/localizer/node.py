@@ -191,6 +191,9 @@ class LocalizerNode(ManagedNode):
             return f"{fixed[0]} is read when the node is configured, which it is; deactivate and clean it up first"
         with self._map_lock:
             loaded, before = self._loaded, self._core_config
+            reason = explain_arbitrary_frame(loaded.localizer.map) if loaded and config.two_d_mode else ""
+            if reason:
+                return f"{reason}, which two_d_mode needs"
             if loaded is not None and replace(core_config, fix_filter=before.fix_filter) != before:
                 try:
                     loaded = loaded.with_parameters(core_config)
@@ -211,6 +214,8 @@ class LocalizerNode(ManagedNode):
         landmark_map = read_map(folder)
         if not landmark_map.metric:
             raise MapError(f"{folder}: the map has no metric scale, which a robot needs; run `vloc map align` on it")
+        if reason := self._config.two_d_mode and explain_arbitrary_frame(landmark_map):
+            raise MapError(f"{folder}: {reason}, which two_d_mode needs")
         digest = map_hash(folder)
         config = self._core_config
         with report_engine_waits(self._on_engine_wait):
@@ -225,6 +230,7 @@ class LocalizerNode(ManagedNode):
             _explain_unused_sensor(self._config, landmark_map),
             explain_unused_encoder(config, landmark_map, models.encoder),
             explain_unused_matcher(config, landmark_map, models.network),
+            explain_arbitrary_frame(landmark_map),
         )
         for warning in filter(None, unused):
             self.get_logger().warning(warning)
@@ -355,6 +361,7 @@ class LocalizerNode(ManagedNode):
         timeout_s = min(timeout_s, _LONGEST_WAIT_S)
         self._initial_pose.clear()
         self._pipeline.reset_tracking()
+        self._outputs.withdraw_pose()
         with self._pipeline.serve_request():
             found = self._results.wait_after(self._input.received, timeout_s)
         if found is not None:
@@ -367,7 +374,8 @@ class LocalizerNode(ManagedNode):
 
     def _publish_diagnostics(self) -> None:
         node, loaded = self.get_fully_qualified_name(), self._loaded
-        warnings = (*self.graph_watch.findings, *filter(None, (self._engine_note,)))
+        frame_note = explain_arbitrary_frame(loaded.localizer.map) if loaded else ""
+        warnings = (*self.graph_watch.findings, *filter(None, (self._engine_note, frame_note)))
         node_state = NodeState(self.state, warnings=warnings)
         if loaded is not None:
             node_state = replace(node_state, map_hash=loaded.hash, map_name=loaded.localizer.map.name)
@@ -392,6 +400,17 @@ def _explain_unused_sensor(config: LocalizerNodeConfig, landmark_map: LandmarkMa
     if find_scan_index(landmark_map) is None:
         return f"the map {landmark_map.name} has no LiDAR places: scans are refused; add some with `vloc map lidar`"
     return ""
+
+
+def explain_arbitrary_frame(landmark_map: LandmarkMap) -> str:
+    """Which scenes lie in the map as images alone chose it, so that their z axis is not up; empty where none does."""
+    scenes = [scene.frame_id for scene in landmark_map.scenes if scene.frame_is_arbitrary]
+    if not scenes:
+        return ""
+    return (
+        f"frame {', '.join(scenes)} of map {landmark_map.name} was chosen by images alone, its z axis is not up; "
+        "`vloc map align` or `vloc map georeference` gives it one that is level"
+    )
 
 
 def _divide(inputs: list[CameraImage] | list[ScanMessage]) -> tuple[list[ScanMessage], list[CameraImage]]:

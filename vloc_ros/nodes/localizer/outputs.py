@@ -66,7 +66,12 @@ class Outputs:
         self._status = node.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", 1)
         self.pose_relay = PoseRelay(node, config, fix_filter, frames)
-        self._transform = MapTransform(node, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
+        self._transform = MapTransform(
+            node,
+            tolerance_s=config.transform_tolerance_s,
+            rate_hz=config.transform_rate_hz,
+            max_age_s=config.transform_max_age_s,
+        )
 
     @property
     def listeners(self) -> int:
@@ -90,6 +95,11 @@ class Outputs:
     def reset(self) -> None:
         """Stop repeating the last fix, and withdraw it: the map was swapped, or the node was deactivated."""
         self._transform.reset()
+        self._last_pose.reset()
+        self.pose_relay.reset()
+
+    def withdraw_pose(self) -> None:
+        """Withdraw the last pose, and send it to nobody: it may be wrong. The transform stays until the next fix."""
         self._last_pose.reset()
         self.pose_relay.reset()
 

@@ -55,6 +55,8 @@ from vloc_ros.nodes.rclpy_support.conversion import fill_status, pose_with_covar
 _NO_MAP = "no map is loaded; is the map server active, and has it loaded a map?"
 # (0.2 m)² in height, (0.1 rad)² in roll and pitch: ramps, and floors that are not the map's plane
 _OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
+# stamps of sensors are ahead of the node's clock by less, where clocks are synchronised
+_MOST_AHEAD_NS = 1_000_000_000
 # more pairs of frames than this come from messages with invalid names
 _MOST_MISSING = 16
 
@@ -354,6 +356,12 @@ class LocalizationPipeline:
                 f"the {what} is {age_ns * 1e-9:.3f} s old, expected at most {limit_s:g} s; "
                 "are the clocks of sensor and robot synchronised, or use_sim_time missing?",
             )
+        if now_ns > 0 and -age_ns > _MOST_AHEAD_NS:  # simulated time is 0 until it starts
+            raise Refused(
+                LocalizationStatus.STALE,
+                f"the {what} is stamped {-age_ns * 1e-9:.3f} s ahead of the node's clock; "
+                "are the clocks of sensor and robot synchronised, or use_sim_time missing?",
+            )
 
     def _make_prior(
         self, initial: PosePrior | None, loaded: LoadedMap, reference: _Reference, odom_from_base: Pose | None
@@ -366,6 +374,15 @@ class LocalizationPipeline:
             self._filter.reset()
         # the map may be swapped between the arrival of an initial pose and its removal
         prior = initial if initial and initial.frame_id in loaded.localizer.map.frame_ids else None
+        if prior is not None:
+            frames = self._config.odom_frame, reference.base_frame
+            prior = self._initial_pose.carry(
+                prior,
+                self._filter.config,
+                odom_from_base=odom_from_base,
+                stamp_ns=reference.stamp_ns,
+                odometry_at=lambda stamp_ns: self._frames.lookup_available(*frames, stamp_ns),
+            )
         expected = self._filter.carry(odom_from_base, reference.stamp_ns)
         if prior is None and expected is not None and self._config.carry_last_fix:
             # a pose in the plane has no variance out of it, the camera has
@@ -378,10 +395,20 @@ class LocalizationPipeline:
         return PosePrior(prior.map_from_rig @ base_from_rig, covariance, prior.frame_id)
 
     def _lookup_odometry(self, reference: _Reference) -> Pose | None:
-        """Return odometry at the time of the images; wait for it if TF needs it and it was available before."""
-        found = self._frames.lookup_available(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
-        if found is None and self._has_odometry and self._config.publish_tf == "map_odom":
-            return self._look_up(reference, self._config.odom_frame, reference.base_frame)
+        """Return odometry at the time of the images; wait for it if it was available before.
+
+        Raises:
+            Refused: it does not come, and TF needs it.
+        """
+        odom_frame, base_frame = self._config.odom_frame, reference.base_frame
+        found = self._frames.lookup_available(odom_frame, base_frame, reference.stamp_ns)
+        if found is None and self._has_odometry:
+            try:
+                return self._look_up(reference, odom_frame, base_frame)
+            except Refused:
+                if self._config.publish_tf == "map_odom":
+                    raise
+                self._has_odometry = False  # it ended: no other image waits for it
         self._has_odometry = self._has_odometry or found is not None
         return found
 

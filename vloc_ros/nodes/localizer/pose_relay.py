@@ -18,18 +18,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.lifecycle import LifecycleNode
 
 from vloc_ros.core.config import FixFilterConfig
-from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.covariance import raise_variances
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.tracking.fix import Fix
-from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision
-from vloc_ros.node_config import LocalizerNodeConfig, PoseRelayConfig
+from vloc_ros.core.tracking.fix_filter import GateResult, GatingDecision, carry_fix
+from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.pipeline import LocalizationOutput
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import pose_with_covariance_stamped, stamp_ns_of
@@ -60,7 +60,7 @@ class PoseRelay:
 
     A fix is as old as its image, and its receivers take an initial pose for the present: odometry carries it on to the
     newest time that TF has. A due initial pose waits for the first fix with a subscriber: the other system may start
-    later. The worker publishes, callbacks make requests.
+    later, or again. The worker publishes, callbacks make requests.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PoseRelay:
         self._global_pose = node.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/global_pose", depth)
         self._lock = threading.Lock()
         self._last: _TimedFix | None = None
-        self._due = False
+        self._due = self._was_heard = False
         self._sent: deque[Any] = deque(maxlen=_REMEMBERED)
         if config.feed.initial_pose != "never" and config.publish_tf != "none":
             node.get_logger().warning(
@@ -84,7 +84,7 @@ class PoseRelay:
 
     def set_fix_filter(self, config: FixFilterConfig) -> None:
         """Use other limits of odometry."""
-        self._carrying = replace(config, enabled=False)
+        self._carrying = config
 
     def publish(self, output: LocalizationOutput) -> None:
         """Publish what is due with an output; nothing without a fix."""
@@ -97,9 +97,12 @@ class PoseRelay:
             pose_with_covariance_stamped(stamp_ns, status.body_frame, fix.map_from_base, fix.covariance)
         )
         with self._lock:
-            self._due = self._due or self._is_due(gating, stamp_ns)
+            is_heard = self._has_listener()
+            # a subscriber that comes, or comes again, knows no pose yet
+            is_new = is_heard and not self._was_heard and self._config.initial_pose != "never"
+            self._due, self._was_heard = self._due or is_new or self._is_due(gating, stamp_ns), is_heard
             self._last = _TimedFix(fix, status.body_frame, stamp_ns, output.odom_from_base)
-            if self._due and self._has_listener():
+            if self._due and is_heard:
                 self._send(self._last)
 
     def on_request(self, now_ns: int) -> tuple[bool, str]:
@@ -157,14 +160,16 @@ class PoseRelay:
         if newest is None or last.odom_from_base is None or newest[0] <= last.stamp_ns:
             return last.stamp_ns, last.fix
         stamp_ns, odom_from_base = newest
-        follower = FixFilter(self._carrying)
-        follower.gate(last.fix, last.odom_from_base, last.stamp_ns)
-        return stamp_ns, follower.carry(odom_from_base, stamp_ns) or last.fix
+        return stamp_ns, carry_fix(
+            last.fix, self._carrying, last.odom_from_base, last.stamp_ns, odom_from_base, stamp_ns
+        )
 
     def _send(self, last: _TimedFix) -> str:
         """Publish an initial pose; return a description of what was sent."""
         stamp_ns, fix = self._carry(last)
-        widened = _inflate_covariance(fix.covariance, self._config)
+        # a particle filter cannot recover from overconfidence
+        least = self._config.min_position_std_m, self._config.min_rotation_std_rad
+        widened = raise_variances(fix.covariance, *least)
         message = pose_with_covariance_stamped(stamp_ns, fix.frame_id, fix.map_from_base, widened)
         self._sent.append(_identity(message))
         self._initial_pose.publish(message)
@@ -178,9 +183,3 @@ class PoseRelay:
 def _identity(message: Any) -> tuple[Any, ...]:
     position, turn = message.pose.pose.position, message.pose.pose.orientation
     return stamp_ns_of(message), position.x, position.y, position.z, turn.x, turn.y, turn.z, turn.w
-
-
-def _inflate_covariance(covariance: Array, config: PoseRelayConfig) -> Array:
-    """Raise variances to the minimum of the parameters; a particle filter cannot recover from overconfidence."""
-    least = np.repeat([config.min_position_std_m**2, config.min_rotation_std_rad**2], 3)
-    return covariance + np.diag(np.maximum(least - np.diag(covariance), 0.0))

@@ -98,17 +98,19 @@ class MapTransform:
     """Publishes map -> odom or map -> base with every fix, and repeats it between fixes if it may be repeated.
 
     No stamp is at or before the last one, until simulated time jumps back: tf2 puts a transform between those that it
-    has, by its stamp, so that an older one would change the past and leave the present as it was.
+    has, by its stamp, so that an older one would change the past and leave the present as it was. Repeated, a transform
+    is ahead of the node's time by the tolerance at least, however long the image took: so it is known for the present.
 
     A thread of its own repeats: a timer would wake the whole executor every time.
     """
 
-    def __init__(self, node: Node, *, tolerance_s: float, rate_hz: float) -> None:
+    def __init__(self, node: Node, *, tolerance_s: float, rate_hz: float, max_age_s: float = 0.0) -> None:
         self._node, self._tolerance_ns = node, int(tolerance_s * _NS_PER_S)
+        self._max_age_ns = int(max_age_s * _NS_PER_S)
         self._broadcaster = TransformBroadcaster(node)
         self._lock = threading.Lock()
         self._last: tuple[int, str, str, Pose] | None = None  # its stamp is ahead of the node's time by this
-        self._sent_ns = 0
+        self._fixed_ns = self._sent_ns = 0
         # rclpy keeps a handle after it is unregistered, which must not keep this object
         on_jump = weakref.WeakMethod(self._on_jump)
         self._jumps = node.get_clock().create_jump_callback(
@@ -119,23 +121,24 @@ class MapTransform:
         self._thread.start()
 
     def publish(self, stamp_ns: int, parent: str, child: str, parent_from_child: Pose, *, repeated: bool) -> None:
-        """Publish a transform, stamped later by the tolerance.
+        """Publish a transform.
 
-        With `repeated` it is repeated until the next one: valid for odometry, not for the base, which moves. What was
-        repeated may be ahead of it, if this image took longer: then it is stamped just after that. A pose of the base
-        belongs to its own time only; one that is not newer is not published.
+        With `repeated` it is stamped later by the tolerance, and repeated until the next one, or until it is too old:
+        valid for odometry, not for the base, which moves. What was repeated may be ahead of it: then it is stamped just
+        after that. A pose of the base belongs to its own time only; one that is not newer is not published.
         """
         with self._lock:
-            later_ns = stamp_ns + self._tolerance_ns
-            if later_ns <= self._sent_ns and not repeated:
+            self._last = None
+            if not repeated:
+                if stamp_ns > self._sent_ns:
+                    self._send(stamp_ns, parent, child, parent_from_child)
                 return
-            later_ns = max(later_ns, self._sent_ns + _STEP_NS) if repeated else later_ns
+            later_ns = max(stamp_ns + self._tolerance_ns, self._sent_ns + _STEP_NS)
             self._send(later_ns, parent, child, parent_from_child)
-            now_ns = self._now_ns()
-            if repeated and now_ns > 0:  # simulated time is 0 until it starts, and then jumps
-                self._last = (later_ns - now_ns, parent, child, parent_from_child)
-            else:
-                self._last = None
+            self._fixed_ns = self._now_ns()
+            if self._fixed_ns > 0:  # simulated time is 0 until it starts, and then jumps
+                ahead_ns = max(later_ns - self._fixed_ns, self._tolerance_ns)
+                self._last = (ahead_ns, parent, child, parent_from_child)
 
     def reset(self) -> None:
         """Stop repeating until the next transform is published."""
@@ -169,7 +172,13 @@ class MapTransform:
         if self._last is None:
             return
         ahead_ns, parent, child, parent_from_child = self._last
-        stamp_ns = self._now_ns() + ahead_ns
+        now_ns = self._now_ns()
+        if 0 < self._max_age_ns < now_ns - self._fixed_ns:
+            self._last = None
+            seconds = (now_ns - self._fixed_ns) / _NS_PER_S
+            self._node.get_logger().warning(f"{parent} -> {child} is no longer published: no fix for {seconds:.1f} s")
+            return
+        stamp_ns = now_ns + ahead_ns
         if stamp_ns > self._sent_ns:  # the clock may stand still or be set back
             self._send(stamp_ns, parent, child, parent_from_child)
 

@@ -24,12 +24,15 @@ from typing import Any
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.qos import QoSPolicyKind
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from vloc_ros.core.errors import VlocError
 from vloc_ros.nodes.rclpy_support.graph_watch import GraphWatch
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
 _NO_BOND = "bondpy is not installed, so there is no bond: set bond_timeout of a nav2 lifecycle manager to 0.0"
+_OVERRIDABLE = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 _BOND_TOPIC = "bond"
 _HEARTBEAT_PERIOD_S = 0.25
 # Like nav2's nodes, a node does not stop when its manager falls silent. bondpy's parameter for that can be declared
@@ -48,6 +51,27 @@ class ManagedNode(LifecycleNode):
         for service in self.services:
             if service.srv_type is ChangeState:
                 service.callback = partial(self._on_change_state, service.callback)
+
+    def create_publisher(self, msg_type: Any, topic: str, qos_profile: Any, **options: Any) -> Any:
+        """A publisher whose quality of service parameters override."""
+        return super().create_publisher(msg_type, topic, qos_profile, **self._with_overrides(topic, options))
+
+    def create_subscription(
+        self, msg_type: Any, topic: str, callback: Callable[..., None], qos_profile: Any, **options: Any
+    ) -> Any:
+        """A subscription whose quality of service parameters override."""
+        options = self._with_overrides(topic, options)
+        return super().create_subscription(msg_type, topic, callback, qos_profile, **options)
+
+    def create_lifecycle_publisher(self, msg_type: Any, topic: str, qos_profile: Any, **options: Any) -> Any:
+        """A publisher of an active node, whose quality of service parameters override."""
+        return super().create_lifecycle_publisher(msg_type, topic, qos_profile, **self._with_overrides(topic, options))
+
+    def _with_overrides(self, topic: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Let parameters `qos_overrides.TOPIC.…` override, where the node was given some: each declares others."""
+        prefix = f"qos_overrides.{self.resolve_topic_name(topic)}"
+        is_given = "qos_overriding_options" not in options and bool(self.get_parameters_by_prefix(prefix))
+        return options | {"qos_overriding_options": QoSOverridingOptions(_OVERRIDABLE)} if is_given else options
 
     def configure(self) -> None:
         """Create publishers and load files; raises VlocError."""

@@ -125,7 +125,7 @@ def _build_config(kind: type[C], values: dict[str, Any]) -> C:
 def _take_overrides(node: Node) -> dict[str, Any]:
     """Return the overrides of the node by name, and undeclare them so that they can be declared with descriptors."""
     overrides = {}
-    for name in sorted(node.list_parameters([], 0).names):
+    for name in sorted(node.get_parameters_by_prefix("")):  # Humble's nodes have no list_parameters
         if name not in _FOREIGN and not name.startswith(_FOREIGN_GROUPS):
             overrides[name] = node.get_parameter(name).value
             node.undeclare_parameter(name)

@@ -1,0 +1,81 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Odometry of an image that is late: waited for as long as it is known to come, whoever publishes the transform."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.config import FixFilterConfig
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.tracking.fix_filter import FixFilter
+from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes.localizer.initial_pose import InitialPose
+from vloc_ros.nodes.localizer.pipeline import LocalizationPipeline, _Reference
+from vloc_ros.nodes.localizer.refusal import Refused
+
+IMAGE = _Reference(1, "base_link", "camera")
+
+
+class Odometry:
+    """What TF has of it now, and what it has after a wait."""
+
+    def __init__(self) -> None:
+        self.now: Pose | None = Pose.identity()
+        self.later: Pose | None = None
+        self.waits = 0
+
+    def lookup_available(self, *_: Any) -> Pose | None:
+        return self.now
+
+    def lookup(self, *_: Any, **__: Any) -> Pose:
+        self.waits += 1
+        if self.later is None:
+            raise Refused(LocalizationStatus.NO_ODOMETRY, "it does not come")
+        return self.later
+
+
+def make_pipeline(odometry: Any, publish_tf: str) -> LocalizationPipeline:
+    config = LocalizerNodeConfig(publish_tf=publish_tf)
+    return LocalizationPipeline(config, FixFilter(FixFilterConfig()), odometry, InitialPose(max_age_s=0.0))
+
+
+@pytest.mark.parametrize("publish_tf", ["none", "map_base", "map_odom"])
+def test_late_odometry_is_waited_for_once_there_was_some(publish_tf: str) -> None:
+    odometry = Odometry()
+    pipeline = make_pipeline(odometry, publish_tf)
+    odometry.now, odometry.later = None, Pose.identity()
+    assert pipeline._lookup_odometry(IMAGE) is None, "there may be none at all"
+    odometry.now = Pose.identity()
+    assert pipeline._lookup_odometry(IMAGE) is odometry.now
+    odometry.now = None
+    assert [pipeline._lookup_odometry(IMAGE) for _ in range(2)] == [odometry.later] * 2
+    assert odometry.waits == 2
+
+
+def test_odometry_that_ended_is_waited_for_once_unless_the_transform_needs_it() -> None:
+    odometry = Odometry()
+    free, bound = make_pipeline(odometry, "none"), make_pipeline(odometry, "map_odom")
+    for pipeline in (free, bound):
+        pipeline._lookup_odometry(IMAGE)
+    odometry.now = None
+    assert [free._lookup_odometry(IMAGE) for _ in range(3)] == [None] * 3
+    assert odometry.waits == 1
+    for _ in range(2):
+        with pytest.raises(Refused):
+            bound._lookup_odometry(IMAGE)
