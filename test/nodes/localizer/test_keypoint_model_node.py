@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from robot import Robot
 from ros_session import Ros
 from software_gpu import use_software_gpu, write_software_engine
 
-from vloc_msgs.msg import LocalizationStatus
+from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_msgs.srv import GetMapChunk, LoadMap
 from vloc_ros.core.errors import ModelError
 from vloc_ros.inference.engine_cache import EngineKey, Profile, lock_engine
@@ -156,6 +157,27 @@ def test_an_engine_is_waited_for_while_it_is_built_and_its_absence_stops_the_con
         assert not robot.change(Transition.TRANSITION_CONFIGURE)
     for words in ("waiting for the engine of the model", "run `vloc model build MODEL --engine tensorrt"):
         reports.wait(lambda all_, words=words: any(words in s.message for m in all_ for s in m.status), words)
+
+
+def test_cleaning_up_ends_the_wait_for_an_engine(
+    ros: Ros, wall: Wall, learned_wall: LearnedWall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A map server's map is loaded by a thread, which clean-up joins."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    engine = {"inference.engine": "tensorrt", "inference.precision": "fp16", "inference.engine_wait_s": 600.0}
+    robot = Robot(ros, wall, map="", map_server="missing", **engine)
+    robot.activate()
+    key = EngineKey(
+        read_map(learned_wall.map).keypoint_model.hash, "b" * 64, "tensorrt", "11.4.0", ("sm86",), "fp16", {}, device=""
+    )
+    with lock_engine(tmp_path / "vloc_ros" / "engines", key, timeout_s=1):
+        monkeypatch.setattr(robot.node._map_source, "_folder_of", lambda _: learned_wall.map)
+        robot.node._map_source._announced.put(MapInfo(hash="a" * 64))
+        ros.until(lambda: "waiting for the engine" in robot.node._monitor._faults.get("engine", ""))
+        start = time.monotonic()
+        assert robot.change(Transition.TRANSITION_DEACTIVATE)
+        assert robot.change(Transition.TRANSITION_CLEANUP)
+        assert time.monotonic() - start < 10.0
 
 
 def test_models_run_on_onnx_runtime_until_their_engine_is_built_and_no_image_is_lost(

@@ -86,7 +86,7 @@ class LocalizerNode(ManagedNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("vloc_localizer", **options)
-        self._map_lock = threading.Lock()
+        self._map_lock, self._closing = threading.Lock(), threading.Event()
         self._buffer: Buffer | None = None
         declare_parameters(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
         self._monitor = DiagnosticMonitor()
@@ -117,6 +117,7 @@ class LocalizerNode(ManagedNode):
 
     def configure(self) -> None:
         """Read the parameters, create the publishers and load the map."""
+        self._closing.clear()
         self._config = config_of(self, LocalizerNodeConfig)
         self._core_config = config_of(self, LocalizerConfig)
         log_parameters(self, self._config, self._core_config)
@@ -164,6 +165,7 @@ class LocalizerNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Release the map, the publishers and TF."""
+        self._closing.set()
         if self._map_source is not None:
             self._map_source.close()
             self._map_source = None
@@ -290,7 +292,13 @@ class LocalizerNode(ManagedNode):
         self._engine_note = note.partition("\n")[0]
 
     def _on_engine_wait(self, reason: str) -> None:
-        """Say at once what the node waits for while it is configured, when its timers may not run; empty at the end."""
+        """Say at once what the node waits for while it is configured, when its timers may not run; empty at the end.
+
+        Raises:
+            MapError: the node is being cleaned up, which ends the wait.
+        """
+        if reason and (self._closing.is_set() or not self.context.ok()):
+            raise MapError(f"{reason}: ended, the node is cleaned up")
         if reason:
             self.get_logger().info(reason)
         self._monitor.set_fault("engine", reason)
