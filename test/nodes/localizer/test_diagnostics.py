@@ -15,21 +15,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from nodes_world import Wall
 from plane_scene import CAMERA
+from rclpy.logging import get_logger
 from rclpy.parameter import Parameter
 from robot import Robot
 from ros_session import Inbox, Ros
 
 from vloc_ros.nodes.localizer.component_status import ComponentStatus, Level
-from vloc_ros.nodes.localizer.diagnostics import diagnostic_array, values_of
+from vloc_ros.nodes.localizer.diagnostics import ChangeLog, diagnostic_array, values_of
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message
 from vloc_ros.storage.maps import map_hash
 
+KINDS = ("info", "warning", "error")
 OFTEN = {"diagnostics.period_s": 0.05}
 
 
@@ -110,3 +114,22 @@ def test_robots_in_namespaces_have_statuses_of_their_own() -> None:
     assert (array.header.stamp.sec, array.header.stamp.nanosec) == (1, 500_000_000)
     assert values_of(array, "robot1/vloc_localizer") == {"map": "none"}
     assert values_of(array, "/robot2/vloc_localizer") == {}
+
+
+def test_a_changed_level_is_in_the_log_once_and_not_again_at_once() -> None:
+    lines: list[str] = []
+    logger = SimpleNamespace(**{kind: partial(lambda k, text: lines.append(f"{k} {text}"), kind) for kind in KINDS})
+    changes = [ChangeLog(logger), ChangeLog(get_logger("changes"))]  # a logger of rclpy has rules of its own
+
+    def record(second: int, level: Level, text: str) -> None:
+        component = ComponentStatus("input", level, text, {})
+        for one in changes:
+            one.record([component], logged=["another node"], now_ns=second * 10**9)
+
+    record(0, Level.OK, "no image received yet on image")
+    record(1, Level.ERROR, "no image on image for 5.0 s")
+    record(2, Level.ERROR, "no image on image for 6.0 s")
+    record(3, Level.OK, "10 Hz")  # too soon
+    record(12, Level.OK, "10 Hz")
+    record(30, Level.WARN, "another node is named so")
+    assert lines == ["error input: no image on image for 5.0 s", "info input: 10 Hz"]

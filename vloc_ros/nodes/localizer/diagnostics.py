@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from vloc_msgs.msg import LocalizationStatus
@@ -23,6 +26,7 @@ from vloc_ros.nodes.localizer.component_status import ComponentStatus, Level
 from vloc_ros.nodes.localizer.recent import RecentResult
 from vloc_ros.nodes.rclpy_support.conversion import key_values, status_name, time_message
 
+_LOG_AGAIN_NS = 10_000_000_000
 _LEVELS = {
     Level.OK: DiagnosticStatus.OK,
     Level.WARN: DiagnosticStatus.WARN,
@@ -41,6 +45,36 @@ def summarize_status(status: LocalizationStatus) -> RecentResult:
         cameras=tuple(status.cameras),
         sensor=status.sensor,
     )
+
+
+class ChangeLog:
+    """Logs a component when its level has changed, for whoever does not watch /diagnostics.
+
+    A level that changes again and again is logged every `_LOG_AGAIN_NS` at most.
+    """
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+        self._logged: dict[str, tuple[Level, int]] = {}
+
+    def record(self, components: Sequence[ComponentStatus], *, logged: Sequence[str], now_ns: int) -> None:
+        """Log what has changed; `logged` are findings that are in the log already."""
+        for component in components:
+            level, at_ns = self._logged.get(component.name, (Level.OK, now_ns - _LOG_AGAIN_NS))
+            if component.level == level or now_ns - at_ns < _LOG_AGAIN_NS:
+                continue
+            self._logged[component.name] = (component.level, now_ns)
+            if not component.text.startswith(tuple(logged)):
+                self._log(component.level, f"{component.name}: {component.text}")
+
+    def _log(self, level: Level, text: str) -> None:
+        # rclpy allows a line of code one severity
+        if level is Level.ERROR:
+            self._logger.error(text)
+        elif level is Level.WARN:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
 
 
 def diagnostic_array(components: list[ComponentStatus], *, node: str, stamp_ns: int) -> DiagnosticArray:

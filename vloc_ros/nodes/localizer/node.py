@@ -51,7 +51,7 @@ from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras
 from vloc_ros.nodes.localizer.component_status import NodeState
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
-from vloc_ros.nodes.localizer.diagnostics import diagnostic_array, summarize_status
+from vloc_ros.nodes.localizer.diagnostics import ChangeLog, diagnostic_array, summarize_status
 from vloc_ros.nodes.localizer.image_input import resolve_image_topics
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.inputs import subscribe_to_sensors
@@ -98,6 +98,7 @@ class LocalizerNode(ManagedNode):
         self._worker: threading.Thread | None = None
         self._initial_pose = InitialPose(max_age_s=0.0)
         self._results = LastResults()
+        self._changes = ChangeLog(self.get_logger())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._reporting = self.create_timer(
             config_of(self, LocalizerNodeConfig).diagnostics.period_s,
@@ -146,6 +147,8 @@ class LocalizerNode(ManagedNode):
         )
         self._input = subscribe_to_sensors(self, config, self._monitor, on_dropped=self._publish_status)
         self._results.begin(self._input.sensors)
+        self._changes = ChangeLog(self.get_logger())
+        self.get_logger().info(f"localizes what comes on {', '.join(self._input.topics)}")
         self._initial_pose_subscription: Subscription = self.create_subscription(
             PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1
         )
@@ -395,6 +398,8 @@ class LocalizerNode(ManagedNode):
                 listeners=self._outputs.listeners,
             )
         components = self._monitor.report(node_state, now_ns=time.monotonic_ns())
+        if self.state == ACTIVE:
+            self._changes.record(components, logged=warnings, now_ns=time.monotonic_ns())
         message = diagnostic_array(components, node=node, stamp_ns=self.get_clock().now().nanoseconds)
         self._diagnostics.publish(message)
 

@@ -100,6 +100,8 @@ class ManagedNode(LifecycleNode):
         self._alone = True
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
+        if self.state != ACTIVE:
+            self.get_logger().error(f"the node stays {self.state}; mend that and start it again, or use its lifecycle")
         self._alone = False
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
