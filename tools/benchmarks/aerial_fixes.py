@@ -110,7 +110,7 @@ def _make_map() -> LandmarkMap:
     )
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=_TOWNS + _OTHERS)
 def _photograph(number: int, *, alike: bool = False) -> GroundImage:
     """The orthophoto of a town, or of one that has its buildings elsewhere, bent as mosaics are."""
     world, seed = make_world("town", _SEED + number), _SEED + number
