@@ -21,10 +21,12 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
 
+from vloc_ros import footprint
 from vloc_ros.footprint import ONE_HEAP
 
 BLAS = "[p['num_threads'] for p in threadpool_info() if p['user_api'] == 'blas']"
@@ -104,6 +106,26 @@ print(json.dumps(found))
     before, after = printed_by(program, OMP_NUM_THREADS="2")
     assert set(before) <= {1, 2}, "FAISS before 1.9 has one limit for all threads"
     assert set(after) == {1}
+
+
+def test_a_thread_does_not_look_for_libraries_while_another_may_load_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[threading.Thread] = []
+
+    class Pools:
+        def __init__(self) -> None:
+            found.append(threading.current_thread())
+
+        def limit(self, **_: object) -> None:
+            pass
+
+    monkeypatch.setattr(footprint, "ThreadpoolController", Pools)
+    monkeypatch.setattr(footprint, "_pools", None)
+    for _ in range(2):
+        footprint.limit_blas_threads()
+        worker = threading.Thread(target=footprint.limit_blas_threads)
+        worker.start()
+        worker.join()
+    assert found == [threading.main_thread()] * 2
 
 
 @glibc

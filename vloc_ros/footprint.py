@@ -22,8 +22,9 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import threading
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _MEGABYTE = 1 << 20
 # variables of glibc (mallopt(3)). The mmap threshold is the largest that glibc accepts; larger blocks, as of images of
@@ -35,6 +36,7 @@ ONE_HEAP = {
 }
 # marks a restarted process: the system removes glibc's variables from one with privileges, which must not loop
 _RESTARTED = "VLOC_ROS_RESTARTED"
+_pools: ThreadpoolController | None = None
 
 
 def restart_on_one_heap() -> None:
@@ -64,4 +66,16 @@ def limit_blas_threads() -> None:
     time instead of 193; with a prior 34 ms instead of 38, and 43 ms instead of 78. The gain is larger beside other
     processes. OpenCV keeps its threads: with one, an image took 105 ms.
     """
-    threadpool_limits(limits=1, user_api="blas")
+    _find_thread_pools().limit(limits=1, user_api="blas")
+
+
+def _find_thread_pools() -> ThreadpoolController:
+    """The libraries that are loaded, as of the last call by the main thread, or of the first by any.
+
+    To find them, threadpoolctl before 3.7 waits for the interpreter while it holds the loader's lock. A thread that
+    imports, or loads the type support of a message, waits for that lock and holds the interpreter: neither goes on.
+    """
+    global _pools
+    if _pools is None or threading.current_thread() is threading.main_thread():
+        _pools = ThreadpoolController()
+    return _pools

@@ -20,10 +20,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, TypeVar
 
 import cv2
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from vloc_ros.mapping.sfm.pairs import Pair
 
@@ -83,10 +84,11 @@ class ThisProcess:
 @contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
     # OpenMP's threads, as of FAISS, are limited by thread, and BLAS's in all of the process
-    pool, of_opencv = ThreadPoolExecutor(_THREADS, initializer=threadpool_limits, initargs=(1,)), cv2.getNumThreads()
+    pools, of_opencv = ThreadpoolController(), cv2.getNumThreads()  # found before there are threads, see footprint
+    pool = ThreadPoolExecutor(_THREADS, initializer=partial(pools.limit, limits=1))
     cv2.setNumThreads(1)
     try:
-        with threadpool_limits(1):
+        with pools.limit(limits=1):
             yield pool
     finally:
         pool.shutdown(cancel_futures=True)
