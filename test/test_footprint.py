@@ -65,7 +65,7 @@ def printed_by(program: str, *arguments: str, **variables: str) -> Any:
     left = {*ONE_HEAP, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"}  # as the tests may be run
     environment = {name: value for name, value in os.environ.items() if name not in left} | variables
     command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -257,7 +257,12 @@ def loaded_by(statements: str) -> set[str]:
     report = "import sys, json; print(json.dumps(sorted(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
     done = subprocess.run(
-        [sys.executable, "-c", f"{statements}\n{report}"], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", f"{statements}\n{report}"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return {name_of(name) for name in json.loads(done.stdout.splitlines()[-1])} & WATCHED - {"vloc_ros"}

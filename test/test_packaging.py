@@ -84,7 +84,13 @@ def make(*arguments: str, **variables: str) -> str:
     """Return what make prints without a ROS 2 of the shell, only with these variables."""
     shell = {name: value for name, value in os.environ.items() if not name.startswith(("ROS_", "MAKE", "PYTHON3"))}
     return subprocess.run(
-        ["make", *arguments], cwd=ROOT, env=shell | variables, check=True, capture_output=True, text=True
+        ["make", *arguments],
+        cwd=ROOT,
+        env=shell | variables,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
     ).stdout
 
 
@@ -113,6 +119,7 @@ def test_wheels_that_pypi_does_not_have_are_refused() -> None:
     tried = subprocess.run(
         [sys.executable, "tools/setup_environment.py"],
         cwd=ROOT, env={**os.environ, "ROS_WHEELS": "foxy"}, capture_output=True, text=True, check=False,
+        timeout=300,
     )  # fmt: skip
     assert tried.returncode == 1
     assert "foxy" in tried.stderr

@@ -33,7 +33,7 @@ def command_without(module: str, *words: str | Path) -> subprocess.CompletedProc
         f"import sys; sys.modules[{module!r}] = None; from vloc_ros.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", source, *map(str, words)]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,7 @@ def test_a_shell_completes_commands_and_options(line: str, expected: set[str]) -
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m vloc_ros.cli.main 8>&1 >/dev/null"],
         check=False, capture_output=True, text=True, env={**os.environ, **shell},
+        timeout=300,
     )  # fmt: skip
     assert set(filter(None, done.stdout.split("\n"))) >= set(expected), done.stderr
     assert bool(done.stdout.strip()) is bool(expected)
@@ -159,7 +160,7 @@ def test_what_needs_no_library_loads_none_that_makes_it_slow() -> None:
         "    except SystemExit: pass\n"
         "    print('loaded by', *words, *sys.modules.keys() & {'numpy', 'cv2', 'yaml', 'scipy', 'torch'})"
     )
-    done = subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, text=True, timeout=300)
     found = [line for line in done.stdout.splitlines() if line.startswith("loaded by ")]
     assert found == [f"loaded by {' '.join(words)}" for words in all_words]
 

@@ -34,7 +34,7 @@ def test_the_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_torch_one_line_says_what_to_install(tmp_path: Path) -> None:
     source = "import sys; sys.modules['torch'] = None; from vloc_ros.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", source, "model", "export", "xfeat", "--out", str(tmp_path / "xfeat")]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "torch is not installed" in done.stderr

@@ -48,7 +48,9 @@ def test_domains_are_shared_with_no_other_run() -> None:
         assert first["ROS_DOMAIN_ID"] != second["ROS_DOMAIN_ID"]
         imported = "from vloc_ros.evaluation.live_processes import free_domain"
         source = f"{imported}\nwith free_domain() as e: print(e['ROS_DOMAIN_ID'])"
-        other = subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, text=True).stdout
+        other = subprocess.run(
+            [sys.executable, "-c", source], check=True, capture_output=True, text=True, timeout=300
+        ).stdout
         assert other.strip() not in (first["ROS_DOMAIN_ID"], second["ROS_DOMAIN_ID"])
 
 

@@ -221,7 +221,9 @@ def test_a_cache_that_cannot_be_written(engines: Engines, tmp_path: Path, row: F
         write_engine(Path(sys.argv[1]), read_engine(Path(sys.argv[2])).key, bytes(1 << 20), {})
     """
     command = [sys.executable, "-c", "\n".join(map(str.strip, script.splitlines())), str(tmp_path / "full" / "one")]
-    done = subprocess.run([*command, str(engines.built.folder)], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, str(engines.built.folder)], check=False, capture_output=True, text=True, timeout=300
+    )
     assert "cannot be written (File too large)" in done.stderr
     assert list_engines(tmp_path / "full") == []
     locked = lock_engine(Path("/proc/vloc_ros"), engines.built.key, timeout_s=1)

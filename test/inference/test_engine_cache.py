@@ -133,7 +133,7 @@ def test_a_full_disk_leaves_no_engine(tmp_path: Path) -> None:
             print(error)
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(Path(__file__).parent)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     assert "cannot be written (File too large)" in done.stdout
     assert list_engines(tmp_path) == []
     assert [path.name for path in (tmp_path / KEY.digest).iterdir()] == []
@@ -223,7 +223,7 @@ def test_the_lock_of_a_dead_process_is_free(tmp_path: Path) -> None:
         "with lock_engine(Path(sys.argv[1]), KEY, timeout_s=1): os.kill(os.getpid(), 9)"
     )
     command = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)]
-    done = subprocess.run(command, check=False)
+    done = subprocess.run(command, check=False, timeout=300)
     assert done.returncode == -9
     with lock_engine(tmp_path, KEY, timeout_s=0):
         assert (tmp_path / f"{KEY.digest}.lock").read_text().split()[0] == str(os.getpid())

@@ -174,7 +174,9 @@ def test_the_command_builds_on_the_cluster_that_the_environment_names(
 ) -> None:
     given = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
     command = [sys.executable, "-m", "vloc_ros.cli.main", "map", "build", *given, "--workers", "ray"]
-    done = subprocess.run([*command, "--out", tmp_path / "map"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--out", tmp_path / "map"], capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     images = list_posed_images(scene_folder.images, CAMERA, poses_file=scene_folder.poses)
     assert_same_map(read_map(tmp_path / "map"), build_map(images, name="map", config=MappingConfig()))

@@ -196,13 +196,14 @@ def address(service: AerialService) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = uvicorn.Server(uvicorn.Config(make_app(service), host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.02)
     yield f"http://127.0.0.1:{port}/"
     server.should_exit = True
-    thread.join()
+    thread.join(30)
+    assert not thread.is_alive(), "a connection keeps the server from ending"
 
 
 @pytest.mark.slow

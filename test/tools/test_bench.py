@@ -120,5 +120,5 @@ def test_nothing_needs_pytorch_before_a_section_does() -> None:
     )
     root = Path(bench.__file__).parent
     words, environment = [sys.executable, "-c", program], {**os.environ, "PYTHONPATH": f"{root}:{root.parent}"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr

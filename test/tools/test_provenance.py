@@ -83,7 +83,7 @@ def test_rows_are_kept_across_revisions_until_their_settings_change_or_they_are_
 def test_the_revision_is_the_last_commit_that_changed_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*words: str) -> str:
         command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout.strip()
 
     def commit(name: str) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -25,6 +25,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from training.framework.task import TrainingTask
 
+# a process that has not loaded a batch by then hangs, such as one that was forked while another thread held a lock
+_LONGEST_WAIT_S = 300
+
 
 class KeyedBatch(NamedTuple):
     """A batch and the key that it was loaded by."""
@@ -76,7 +79,10 @@ class EpochOrder(Sampler[Any]):
 
 
 def make_data_loader(task: TrainingTask[Any, Any, Any], order: EpochOrder) -> DataLoader[KeyedBatch]:
-    """The batches of a task, in an order that is new in every epoch."""
+    """The batches of a task, in an order that is new in every epoch.
+
+    The loader raises RuntimeError where its processes load no batch for five minutes.
+    """
     workers = task.config.fit.workers
     return DataLoader(
         BatchDataset(task),
@@ -86,6 +92,7 @@ def make_data_loader(task: TrainingTask[Any, Any, Any], order: EpochOrder) -> Da
         # an iterator draws from it; the global one, which dropout draws from, is seeded before or after that
         generator=torch.Generator(),
         num_workers=workers,
+        timeout=_LONGEST_WAIT_S if workers else 0,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )

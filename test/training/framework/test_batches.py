@@ -16,13 +16,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
-from toy_task import ToyTask
+from toy_task import Points, ToyTask, configure
 
-from training.framework.batches import EpochOrder
+from training.framework.batches import EpochOrder, make_data_loader
 
 
 @pytest.mark.parametrize(("processes", "steps"), [(1, 6), (2, 3), (4, 1), (7, 1)])
@@ -37,3 +39,18 @@ def test_processes_take_equally_many_different_batches(processes: int, steps: in
     everything = [key for of_one in keys for key in of_one]
     assert {epoch for epoch, _ in everything} == {3}
     assert len(set(everything)) == min(len(everything), 6)
+
+
+class StuckTask(ToyTask):
+    """Its batches come late."""
+
+    def load_batch(self, key: tuple[int, int]) -> Points:
+        time.sleep(1.0)
+        return super().load_batch(key)
+
+
+def test_a_process_that_loads_no_batch_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.framework.batches._LONGEST_WAIT_S", 0.2)
+    task = StuckTask(configure("fit.workers=1"))
+    with pytest.raises(RuntimeError, match="timed out after"):
+        next(iter(make_data_loader(task, EpochOrder(task, task.build_network()))))

@@ -38,7 +38,7 @@ from training.framework.export import ParityCheck, Signature, check_parity, conv
 from training.framework.finite import NotFiniteError, name_batch_file
 from training.framework.provenance import training_metadata
 from training.framework.run import make_trainer, train
-from training.framework.run_folder import BEST, INFO, LAST
+from training.framework.run_folder import BEST, INFO, LAST, LOG
 from vloc_ros.core.errors import ConfigError, InputError
 from vloc_ros.inference.engines import OnnxRuntime
 from vloc_ros.inference.models import read_model
@@ -126,6 +126,28 @@ def test_every_epoch_has_batches_of_its_own(tmp_path: Path) -> None:
     train(ToyTask(configure("fit.workers=2")), tmp_path, callbacks=[orders])
     assert [{epoch for epoch, _ in order} for order in orders.seen] == [{0}, {1}, {2}, {3}]
     assert len({tuple(number for _, number in order) for order in orders.seen}) > 1
+
+
+class LossRecorder(Callback):
+    """Records the loss of every step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *_: Any) -> None:
+        self.losses.append(outputs["loss"].item())
+
+
+def test_every_tenth_loss_is_in_the_log(tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    recorder = LossRecorder()
+    train(ToyTask(), tmp_path, callbacks=[recorder])
+    log = events.EventAccumulator(str(tmp_path / LOG))
+    log.Reload()
+    written = {scalar.step: scalar.value for scalar in log.Scalars("loss")}
+    assert written == pytest.approx({9: recorder.losses[9], 19: recorder.losses[19]})
+    parts = {tag for tag in log.Tags()["scalars"] if tag.startswith("loss/")}
+    assert sum(log.Scalars(tag)[0].value for tag in parts) == pytest.approx(recorder.losses[9])
 
 
 class ScriptedTask(ToyTask):

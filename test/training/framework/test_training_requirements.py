@@ -36,7 +36,9 @@ def run_without(missing: str, folder: Path, *words: str) -> subprocess.Completed
     """Python, with a library that cannot be found."""
     (folder / "sitecustomize.py").write_text(f"import sys; sys.modules[{missing!r}] = None")
     environment = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
-    return subprocess.run([sys.executable, *words], check=False, capture_output=True, text=True, env=environment)
+    return subprocess.run(
+        [sys.executable, *words], check=False, capture_output=True, text=True, env=environment, timeout=300
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

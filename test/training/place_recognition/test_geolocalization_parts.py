@@ -251,13 +251,14 @@ def test_position_embeddings_of_another_size_are_interpolated(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_the_size_of_a_model_is_without_the_classifiers_of_its_training(tmp_path: Path) -> None:
-    config = NetworkConfig(**SMALL, dimension=8)
+    config = NetworkConfig(**SMALL, dimension=8, stride=8)
     network = PlaceNetwork(config, classes=[30_000, 20_000]).eval()
     images = [np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)]
     export(network, tmp_path, preprocessing=make_preprocessing(config), images=images, training={})
     expected = count_parameters(PlaceNetwork(config))
     assert read_model(tmp_path, kind=KIND).entry("cost", "parameters") == expected / 1e6
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 5 * expected
+    # float32 and the graph; the classifiers would add 1.6 MB
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4 * expected + 500_000
 
 
 def test_the_projection_starts_as_principal_components() -> None:
