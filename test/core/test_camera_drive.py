@@ -42,7 +42,15 @@ def _at(
     covariance = np.diag(np.repeat([std_m**2, np.radians(0.3) ** 2], 3))
     in_map = Pose(pose.rotation, pose.translation + np.array([100.0, 0.0, 0.0]))
     return CameraHypothesis(
-        0, "map", pose, in_map, EVIDENCE, covariance, 1000, np.arange(100) + 100 * k if cells is None else cells
+        0,
+        "map",
+        pose,
+        in_map,
+        EVIDENCE,
+        covariance,
+        np.zeros(6),
+        1000,
+        np.arange(100) + 100 * k if cells is None else cells,
     )
 
 

@@ -21,23 +21,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from training.acceptance import recording_quality
 from training.acceptance.evidence_table import ALIASED, OWN
 from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
+from training.acceptance.recording_quality import CameraQuality, MapQuality, draw_camera_quality, draw_map_quality
 from vloc_ros.core.clouds import motion_stereo
 from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo, MovingView
 from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.simulation import lidar_noise
+from vloc_ros.simulation.changes import with_other_things
 from vloc_ros.simulation.driving import drive_route, plan_route
+from vloc_ros.simulation.lidar import scan_world
 from vloc_ros.simulation.lidar_drives import drive_with_lidar
-from vloc_ros.simulation.odometry import simulate_camera_odometry
+from vloc_ros.simulation.lidar_noise import degrade_scan, without_glass
+from vloc_ros.simulation.moving_objects import MovingObject, draw_moving_objects, path_of, place_moving_objects
+from vloc_ros.simulation.odometry import shift_clock, simulate_camera_odometry
 from vloc_ros.simulation.render import render
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.town import with_other_cars
@@ -47,12 +54,12 @@ from vloc_ros.simulation.world import make_aliased_world, make_world
 CONDITIONS = ("street, same direction", "street, opposite direction", "indoors")
 SAME_DIRECTION, OPPOSITE_DIRECTION, INDOORS = range(len(CONDITIONS))
 _OUTDOOR, _INDOOR = ("town", "street"), ("room", "apartment", "corridor", "apartment", "yard")
-# of a map, by whether it is of streets: how far it is driven, from place to place, how far scans reach, and how far
-# from the places a camera is searched for
-_LONGEST_M, _PLACE_M, _RANGE_M = {True: 120.0, False: 25.0}, {True: 8.0, False: 1.0}, {True: 40.0, False: 10.0}
-REACH_M = {True: 5.0, False: 1.0}
-# clouds of a drive, and how far apart they are, in ways of which each is made: they overlap, or leave something out
-CLOUDS, _APART = 4, (0.5, 1.3)
+# of a map, by whether it is of streets: how far it is driven, how far scans reach, and how far from the places a camera
+# is searched for
+_LONGEST_M, _RANGE_M = {True: 120.0, False: 25.0}, {True: 40.0, False: 10.0}
+REACH_M = {True: 6.0, False: 1.0}
+# clouds of a drive, and how far apart they are, in ways of which each is made: they share no images
+CLOUDS, _APART = 4, (1.25, 1.9)
 # on a robot the camera is somewhat below or above the LiDAR
 _HEIGHT_M = (0.65, 1.1)
 _CAMERAS = {
@@ -61,7 +68,7 @@ _CAMERAS = {
     False: (Camera("PINHOLE", 480, 360, (390.0, 390.0, 240.0, 180.0)),
             Camera("PINHOLE", 512, 320, (320.0, 320.0, 256.0, 160.0))),
 }  # fmt: skip
-_SPACING_M = {True: (0.6, 1.1), False: (0.07, 0.1)}
+_SPACING_M = {True: (0.7, 1.2), False: (0.08, 0.12)}
 _LEAST_POINTS, _TRIES, _LAP_FRAMES = 300, 4, 200
 
 
@@ -173,9 +180,9 @@ class CameraWorld:
             return CameraWorld(tuple(arrays[f"map-{k}"] for k in range(len(poses))), poses, tuple(drives))
 
 
-def spacing_m(split: CameraSplit, number: int) -> float:
-    """From place to place of a world's map."""
-    return _PLACE_M[split.is_outdoors(number)]
+def quality_of(split: CameraSplit, number: int) -> MapQuality:
+    """Of the scans of a world's map."""
+    return draw_map_quality(np.random.default_rng([split.seed + number, 23]), outdoors=split.is_outdoors(number))
 
 
 def context_of(split: CameraSplit, number: int) -> ScanContext:
@@ -185,7 +192,7 @@ def context_of(split: CameraSplit, number: int) -> ScanContext:
 
 def constants_of_clouds() -> dict[str, str]:
     """Constants that the stored scans and clouds depend on, by their names."""
-    return list_constants(motion_stereo, sys.modules[__name__])
+    return list_constants(motion_stereo, lidar_noise, recording_quality, sys.modules[__name__])
 
 
 def simulate(folder: Path, split: CameraSplit, number: int) -> None:
@@ -198,12 +205,9 @@ def simulate(folder: Path, split: CameraSplit, number: int) -> None:
     if path.exists():
         check_constants(path, constants_of_clouds())
         return
-    outdoors, seed = split.is_outdoors(number), split.seed + number
-    drive = drive_with_lidar(
-        _world(split, number), spacing_m=spacing_m(split, number), seed=seed, longest_m=_LONGEST_M[outdoors]
-    )
-    arrays = {f"map-{k}": drive.scan(k) for k in range(len(drive))}
-    arrays["map-poses"] = np.array([pose.matrix for pose in drive.map_from_lidar])
+    scans, poses = _scan(split, number)
+    arrays = {f"map-{k}": points for k, points in enumerate(scans)}
+    arrays["map-poses"] = np.array([pose.matrix for pose in poses])
     drives = list(_drives(split, number))
     for k, one in enumerate(drives):
         for j, cloud in enumerate(one.clouds):
@@ -218,6 +222,35 @@ def simulate(folder: Path, split: CameraSplit, number: int) -> None:
 @lru_cache(maxsize=2)
 def _world(split: CameraSplit, number: int) -> World:
     return make_world(split.kind(number), split.seed + number)
+
+
+def _scan(split: CameraSplit, number: int) -> tuple[list[Array], list[Pose]]:
+    """Scans of a world on another day, (N, 3) float32 each, and their poses as they were registered."""
+    outdoors, quality = split.is_outdoors(number), quality_of(split, number)
+    seed, longest_m = split.seed + number, _LONGEST_M[outdoors]
+    drive = drive_with_lidar(_world(split, number), spacing_m=quality.place_m, seed=seed, longest_m=longest_m)
+    path, rng = path_of(drive.map_from_lidar), np.random.default_rng([seed, 29])
+    world = with_other_things(drive.world, path, quality.changed, seed=seed)
+    world = without_glass(world) if quality.glass else world
+    scans, poses = list[Array](), list[Pose]()
+    for k, pose in enumerate(drive.map_from_lidar):
+        of_scan = draw_moving_objects(
+            rng, quality.moving, outdoors=outdoors, at_m=k * quality.place_m, speed_m_s=float(rng.uniform(1.0, 10.0))
+        )
+        surfaces = (*world.rectangles, *place_moving_objects(of_scan, path, time_s=0.0))
+        scan = scan_world(
+            replace(world, rectangles=surfaces),
+            pose,
+            quality.pattern,
+            seed=seed,
+            scan=k,
+            range_m=_RANGE_M[outdoors] + 10.0,
+            noise_m=0.0,
+        )
+        scans.append(degrade_scan(scan, quality.errors, range_m=_RANGE_M[outdoors], rng=rng))
+        off = [quality.posed_rad * rng.standard_normal(3), quality.posed_m * rng.standard_normal(3)]
+        poses.append(pose @ Pose.from_rotation_vector(*off))
+    return scans, poses
 
 
 def _drives(split: CameraSplit, number: int) -> Iterator[CameraDrive]:
@@ -238,25 +271,68 @@ def _drive(world: World, seed: int, kind: int, condition: int) -> Iterator[Camer
     poses = _way(world, step_m, seed, backwards=condition == OPPOSITE_DIRECTION)
     stereo = MotionStereo.of_voxels(_RANGE_M[outdoors] / 100.0)
     window = int(np.ceil((stereo.path_m + 2 * stereo.baseline_m) / step_m)) + 1
-    apart = max(1, round(rng.uniform(*_APART) * stereo.path_m / step_m))
+    apart = max(window + 1, round(rng.uniform(*_APART) * stereo.path_m / step_m))
     length = window + (CLOUDS - 1) * apart
     if length >= len(poses):
         return
+    recording = _Recording(world, camera, poses, step_m, draw_camera_quality(rng, outdoors=outdoors), seed)
     for _ in range(_TRIES):
         first = int(rng.integers(0, len(poses) - length))
-        of_drive = poses[first : first + length + 1]
-        views = [
-            MovingView(_image(world, camera, pose, 10_000 * seed + first + k), odom)
-            for k, (pose, odom) in enumerate(
-                zip(of_drive, simulate_camera_odometry(of_drive, 1000 * seed), strict=True)
+        last = [first + window + k * apart for k in range(CLOUDS)]
+        odometry = recording.simulate_odometry(first, last[-1])
+        calibrated = recording.quality.calibrate(camera)
+        clouds = list[CameraCloud]()
+        for end in last:
+            used = range(end - window, end + 1)
+            clouds.append(
+                stereo.reconstruct([MovingView(recording.image(k), odometry[k - first]) for k in used], calibrated)
             )
-        ]
-        last = [window + k * apart for k in range(CLOUDS)]
-        clouds = [stereo.reconstruct(views[end - window : end + 1], camera) for end in last]
-        if all(len(cloud) >= _LEAST_POINTS for cloud in clouds):
-            odometry = tuple(views[end].odom_from_camera for end in last)
-            yield CameraDrive(kind, condition, tuple(clouds), odometry, tuple(of_drive[end] for end in last))
+            if len(clouds[-1]) < _LEAST_POINTS:
+                break
+        else:
+            of_clouds = tuple(odometry[end - first] for end in last)
+            yield CameraDrive(kind, condition, tuple(clouds), of_clouds, tuple(poses[end] for end in last))
             return
+
+
+class _Recording:
+    """Images and odometry of a drive, as rough as its quality says."""
+
+    def __init__(
+        self, world: World, camera: Camera, poses: list[Pose], step_m: float, quality: CameraQuality, seed: int
+    ) -> None:
+        self.quality, self._camera, self._poses, self._step_m, self._seed = quality, camera, poses, step_m, seed
+        self._path, self._moving = path_of(poses), list[MovingObject]()
+        self._world = with_other_things(world, self._path, quality.changed, seed=seed)
+        self._first = 0
+
+    def simulate_odometry(self, first: int, last: int) -> list[Pose]:
+        """Of some images, and of the one after them where there is one; cars and people start then."""
+        self._first, quality = first, self.quality
+        self._moving = draw_moving_objects(
+            np.random.default_rng([self._seed, first, 31]),
+            quality.moving,
+            outdoors=self._world.outdoor,
+            at_m=first * self._step_m,
+            speed_m_s=quality.speed_m_s,
+        )
+        drifted = simulate_camera_odometry(self._poses[first : last + 2], 1000 * self._seed, drift=quality.drift)
+        late = shift_clock(drifted, quality.clock_s * quality.speed_m_s / self._step_m)
+        return [pose @ quality.odometry_from_true for pose in late]
+
+    def image(self, number: int) -> Array:
+        """(H, W) uint8 grey image of a pose."""
+        time_s = (number - self._first) * self._step_m / self.quality.speed_m_s
+        surfaces = tuple(place_moving_objects(self._moving, self._path, time_s=time_s))
+        image = render(
+            self._world,
+            self._camera,
+            self._poses[number],
+            lighting=self.quality.lighting,
+            seed=10_000 * self._seed + number,
+            moving=replace(self._world, rectangles=surfaces),
+        )
+        return self.quality.compress(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
 
 
 def _way(world: World, step_m: float, seed: int, *, backwards: bool) -> list[Pose]:
@@ -270,10 +346,6 @@ def _way(world: World, step_m: float, seed: int, *, backwards: bool) -> list[Pos
     lap = np.array([pose.translation for pose in walk(world, _LAP_FRAMES, seed, height_m=height_m)])
     length_m = float(np.linalg.norm(np.diff(lap, axis=0), axis=1).sum())
     return walk(world, int(length_m / step_m), seed, height_m=height_m)
-
-
-def _image(world: World, camera: Camera, pose: Pose, seed: int) -> Array:
-    return np.asarray(cv2.cvtColor(render(world, camera, pose, seed=seed), cv2.COLOR_BGR2GRAY))
 
 
 def _cloud(rows: Array) -> CameraCloud:

@@ -32,7 +32,7 @@ from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis
 
 # of a row: the drive, how many clouds are compared, the hypothesis, the cloud; then of the cloud's hypothesis there
 _NUMBERS = ("drive", "clouds", "hypothesis", "cloud", "scene", "agrees", "found", "points", "cells")
-_POSE = 7
+_POSE, _UNCERTAINTY = 7, 6 + 36
 
 Clouds = Sequence[Sequence[CameraHypothesis]]
 Drives = Sequence[Sequence[DriveHypothesis]]
@@ -72,7 +72,7 @@ def save_drives(path: Path, kept: Sequence[tuple[Clouds, Drives]], constants: Ma
     def add(numbers: Sequence[int], one: CameraHypothesis, *, agrees: bool, found: bool) -> None:
         poses = [np.concatenate([p.translation, p.quaternion]) for p in (one.scene_from_camera, one.map_from_camera)]
         head = [*numbers, one.scene, agrees, found, one.points, len(one.cells)]
-        rows.append(np.concatenate([head, *poses, one.evidence.values(), one.covariance.ravel()]))
+        rows.append(np.concatenate([head, *poses, one.evidence.values(), one.scale_error, one.covariance.ravel()]))
         cells.append(one.cells)
 
     for drive, (clouds, drives) in enumerate(kept):
@@ -83,7 +83,7 @@ def save_drives(path: Path, kept: Sequence[tuple[Clouds, Drives]], constants: Ma
             for rank, whole in enumerate(of_drive):
                 for k, at in enumerate(whole.at):
                     add((drive, count, rank, k), at, agrees=whole.agrees[k], found=whole.found[k])
-    width = len(_NUMBERS) + 2 * _POSE + len(CAMERA_EVIDENCE) + 36
+    width = len(_NUMBERS) + 2 * _POSE + len(CAMERA_EVIDENCE) + _UNCERTAINTY
     arrays = {"rows": np.reshape(rows, (-1, width)), "cells": np.concatenate(cells)}
     save_with_constants(path, constants, arrays)
 
@@ -149,14 +149,15 @@ def _read(row: Array, cells: Array) -> CameraHypothesis:
     in_scene, in_map = (
         Pose.from_quaternion(row[at + 3 : at + _POSE], row[at : at + 3]) for at in (start, start + _POSE)
     )
-    evidence = row[start + 2 * _POSE : -36]
+    evidence, uncertainty = row[start + 2 * _POSE : -_UNCERTAINTY], row[-_UNCERTAINTY:]
     return CameraHypothesis(
         int(numbers["scene"]),
         "map",
         in_scene,
         in_map,
         CameraEvidence(**dict(zip(CAMERA_EVIDENCE, map(float, evidence), strict=True))),
-        row[-36:].reshape(6, 6),
+        uncertainty[6:].reshape(6, 6),
+        uncertainty[:6],
         int(numbers["points"]),
         cells,
     )

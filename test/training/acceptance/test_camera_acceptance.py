@@ -77,7 +77,7 @@ def _drive(kind: int) -> RecordedDrive:
     evidence = CameraEvidence(7.0, 0.9, 0.7, 0.8, 0.95, 0.95, 1.0, -2.0, 1.5, 2.0)
     covariance = np.diag(np.repeat([0.02**2, 0.005**2], 3))
     at = tuple(
-        CameraHypothesis(0, "map", pose, pose, evidence, covariance, 900, 50 * k + np.arange(50))
+        CameraHypothesis(0, "map", pose, pose, evidence, covariance, np.zeros(6), 900, 50 * k + np.arange(50))
         for k, pose in enumerate(truth)
     )
     drives = tuple((DriveHypothesis(at[:n], (True,) * n, (True,) * (n - 1) + (False,)),) for n in (2, 3))
