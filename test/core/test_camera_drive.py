@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,3 +139,38 @@ def test_drift_grows_along_and_across_the_way() -> None:
     assert covariance[1, 1] == pytest.approx(3.0**3 * 0.01**2 / 3)
     assert covariance[5, 5] == pytest.approx(3.0 * 0.01**2)
     assert not drift.covariance(np.zeros(3)).any()
+
+
+def test_the_error_of_odometrys_scale_is_one_of_all_clouds() -> None:
+    """Three clouds that are off by the same scale are as far off together; independent errors average out."""
+    by_scale = np.array([0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
+    drift = OdometryDrift(scale_std=0.0, yaw_std_rad=0.0)
+
+    def std_m(*, shared: bool) -> float:
+        at = [
+            replace(one, covariance=one.covariance + np.outer(by_scale, by_scale))
+            for one in (_at(k, std_m=0.01) for k in range(3))
+        ]
+        if shared:
+            at = [replace(one, scale_error=by_scale) for one in at]
+        drive = DriveHypothesis(tuple(at), (True,) * 3, (True,) * 3)
+        joined = join_drive(drive, ODOMETRY, lambda _: 2.0, drift=drift, voxel_m=VOXEL_M)
+        return float(np.sqrt(joined.covariance[1, 1]))
+
+    assert std_m(shared=True) > 0.2
+    assert std_m(shared=False) == pytest.approx(0.2 / np.sqrt(3), rel=0.15)
+
+
+def test_the_scales_error_of_clouds_and_of_the_way_between_them_add_up_with_their_signs() -> None:
+    """A cloud that is too large lies as far back as odometry, which is too long, carries it ahead."""
+    drift = OdometryDrift(scale_std=0.1, yaw_std_rad=0.0)
+    moved = ODOMETRY[0].inverse() @ ODOMETRY[1]
+    shift = _at(0).scene_from_camera.rotation @ moved.translation
+    stds = []
+    for sign in (-1.0, 1.0):
+        first = replace(_at(0, std_m=0.001), scale_error=sign * 0.1 * np.concatenate([shift, np.zeros(3)]))
+        first = replace(first, covariance=first.covariance + np.outer(first.scale_error, first.scale_error))
+        drive = DriveHypothesis((first, _at(1, std_m=100.0)), (True, True), (True, True))
+        covariance = join_drive(drive, ODOMETRY[:2], lambda _: 2.0, drift=drift, voxel_m=VOXEL_M).covariance
+        stds.append(float(np.sqrt(covariance[1, 1])))
+    assert stds[0] < 0.1 < 0.25 < stds[1]

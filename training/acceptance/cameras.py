@@ -50,12 +50,18 @@ from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 _NAME = "acceptance.cameras"
 # drives are few: each counts once, however many clouds it has and maps it is searched in
 _RATES = (*RATES, 0.2, 0.3, 0.5)
+# evidence that tells more of the recording than of the pose, how much texture there is and how little noise: without it
+# tables accept as many right poses of other worlds or more
+_OF_QUALITY = {
+    CAMERA_KIND: ("inliers", "closeness", "fit", "certainty", "constraint", "agreement"),
+    DRIVE_KIND: ("inliers", "strength"),
+}
 
 
 def fit_clouds(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
     """The table of single clouds, with thresholds."""
     fit, choose = (table_of_clouds(recorded[name]).table for name in ("fit", "choose"))
-    return _choose(fit_terms(fit, name=CAMERA_KIND), fit, choose, recorded["choose"])
+    return _choose(_fit(fit), fit, choose, recorded["choose"])
 
 
 def fit_drives(recorded: dict[str, list[RecordedDrive]], of_cloud: AcceptanceModel) -> AcceptanceModel:
@@ -65,10 +71,15 @@ def fit_drives(recorded: dict[str, list[RecordedDrive]], of_cloud: AcceptanceMod
     the drives of other splits are not known to their table either.
     """
     halves = [[one for one in recorded["fit"] if one.map_number % 2 == half] for half in (0, 1)]
-    without = [fit_terms(table_of_clouds(half).table, name=CAMERA_KIND) for half in halves[::-1]]
+    without = [_fit(table_of_clouds(half).table) for half in halves[::-1]]
     fit = table_of_drives(recorded["fit"], lambda one: without[one.map_number % 2]).table
     choose = table_of_drives(recorded["choose"], lambda _: of_cloud).table
-    return _choose(fit_terms(fit, name=DRIVE_KIND), fit, choose, recorded["choose"])
+    return _choose(_fit(fit), fit, choose, recorded["choose"])
+
+
+def _fit(table: EvidenceTable) -> AcceptanceModel:
+    kind = table.evidence_kind
+    return fit_terms(table, name=kind, left_out=_OF_QUALITY[kind])
 
 
 def _choose(
