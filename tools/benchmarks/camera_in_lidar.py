@@ -46,7 +46,7 @@ from vloc_ros.storage.images import list_images
 from vloc_ros.storage.trajectories import read_tum
 
 _DRIVES, _KITTI_EVERY, _KITTI_REACH_M = ("drive_04", "drive_0009"), 6, 16.0
-_KITTI_CLOUDS, _KITTI_SPACING_M = (1, 3), 3.0
+_KITTI_CLOUDS, _KITTI_SPACING_M = (1, 2), 3.0
 # of KITTI, scans that are nearer in metres or seconds to any image that the pose is found by are not in its map
 _LEFT_OUT_M, _LEFT_OUT_S, _RATE_HZ = 5.0, 1.0, 10.0
 _KITCHEN_EVERY, _KITCHEN_REACH_M, _KITCHEN_SPACING_M = 4, 1.0, 0.02

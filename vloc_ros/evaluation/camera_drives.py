@@ -39,6 +39,8 @@ from vloc_ros.storage.images import read_image
 _MOST_IMAGES = 60
 # before the first cloud, and from the first of those compared to the last, in ways of a cloud
 _FIRST, _LONGEST = 0.5, 6.0
+# of clouds that are nearer to each other, in ways of a cloud, one is kept for those after it
+_KEPT_APART = 0.125
 # squared Mahalanobis distance of two accepted poses; of consistent ones one in a hundred thousand is larger
 _CONTRADICTS = 34.0
 
@@ -112,7 +114,7 @@ def find_poses(
     Raises:
         InputError: an image does not fit the camera, or the lattice of poses would be too large.
     """
-    images, independent = dict[int, Any](), list[tuple[int, DriveCloud]]()
+    images, kept = dict[int, Any](), list[_KeptCloud]()
     for number in chosen:
         numbers = _numbers_until(number)
         images = {k: images[k] if k in images else _read_grey(paths[k], read) for k in numbers}
@@ -122,11 +124,9 @@ def find_poses(
         if one is None:
             yield LocatedCamera(number, name, images[number], cloud, 0, alone, alone, [], [])
             continue
-        first = _first_used(odom_from_camera, number, stereo)
-        before = [other for last, other in independent if last < first and _is_recent(other, odom, stereo)]
-        window = [*before[1 - MOST_CLOUDS :], one]
-        if not independent or independent[-1][0] < first:
-            independent = [*independent[1 - MOST_CLOUDS :], (number, one)]
+        last = _KeptCloud(number, _first_used(odom_from_camera, number, stereo), one)
+        window = _choose_independent([*(before for before in kept if _is_recent(before.cloud, odom, stereo)), last])
+        kept = [*_thin(kept, one, stereo), last]
         result, found = search.localize(window) if len(window) > 1 else (alone, one.found)
         yield LocatedCamera(number, name, images[number], cloud, len(window), alone, result, found, one.found)
 
@@ -200,6 +200,32 @@ def _contradict(
     return float(error @ np.linalg.solve(allowed, error)) > _CONTRADICTS
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _KeptCloud:
+    """A cloud, the number of its image, and that of the first image that it is made of."""
+
+    number: int
+    first: int
+    cloud: DriveCloud
+
+
+def _choose_independent(kept: Sequence[_KeptCloud]) -> list[DriveCloud]:
+    """The last cloud and those before it that share no images with each other, the last ones."""
+    chosen = [kept[-1]]
+    for one in reversed(kept[:-1]):
+        if len(chosen) < MOST_CLOUDS and one.number < chosen[0].first:
+            chosen.insert(0, one)
+    return [one.cloud for one in chosen]
+
+
+def _thin(kept: Sequence[_KeptCloud], one: DriveCloud, stereo: MotionStereo) -> list[_KeptCloud]:
+    """The clouds to keep beside one that comes: recent ones, each some way from the one before."""
+    recent = [before for before in kept if _is_recent(before.cloud, one.odom_from_camera, stereo)]
+    if len(recent) > 1 and _distance_m(recent[-2].cloud, one.odom_from_camera) < _KEPT_APART * stereo.path_m:
+        del recent[-1]
+    return recent
+
+
 def _numbers_until(number: int) -> range:
     return range(max(0, number - _MOST_IMAGES), number + 1)
 
@@ -211,7 +237,11 @@ def _first_used(odom_from_camera: Sequence[Pose], number: int, stereo: MotionSte
 
 
 def _is_recent(before: DriveCloud, odom_from_camera: Pose, stereo: MotionStereo) -> bool:
-    return before.odom_from_camera.distance_to(odom_from_camera)[0] <= _LONGEST * stereo.path_m
+    return _distance_m(before, odom_from_camera) <= _LONGEST * stereo.path_m
+
+
+def _distance_m(one: DriveCloud, odom_from_camera: Pose) -> float:
+    return one.odom_from_camera.distance_to(odom_from_camera)[0]
 
 
 def _read_grey(path: Path, read: Callable[[Path], Any]) -> Any:
