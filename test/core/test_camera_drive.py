@@ -25,7 +25,7 @@ import pytest
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
-from vloc_ros.core.localization.camera_drive_evidence import CameraDriveEvidence, measure_drive_evidence
+from vloc_ros.core.localization.camera_drive_evidence import CameraDriveEvidence
 from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis, OdometryDrift, join_drive
 
 VOXEL_M = 0.1
@@ -56,11 +56,12 @@ def _at(
 
 
 def _join(
-    at: Sequence[CameraHypothesis], agrees: Sequence[bool] | None = None, odds: Sequence[float] | None = None
+    at: Sequence[CameraHypothesis], agrees: Sequence[bool] | None = None, first: Sequence[bool] | None = None
 ) -> CameraHypothesis:
-    drive = DriveHypothesis(tuple(at), tuple(agrees or [True] * len(at)), (True,) * len(at))
-    given = iter(odds or [2.0] * len(at))
-    return join_drive(drive, ODOMETRY[: len(at)], lambda _: next(given), drift=OdometryDrift(), voxel_m=VOXEL_M)
+    drive = DriveHypothesis(
+        tuple(at), tuple(agrees or [True] * len(at)), (True,) * len(at), tuple(first or [True] * len(at))
+    )
+    return join_drive(drive, ODOMETRY[: len(at)], drift=OdometryDrift(), voxel_m=VOXEL_M)
 
 
 def _evidence(one: CameraHypothesis) -> CameraDriveEvidence:
@@ -110,26 +111,14 @@ def test_a_cloud_that_knows_no_position_is_consistent_with_no_more_than_voxels()
     assert np.exp(-_evidence(joined).consistency) > 0.4
 
 
-def test_odds_are_added_by_what_the_clouds_show_of_their_own() -> None:
-    apart = _evidence(_join([_at(0), _at(1)], odds=[2.0, 3.0]))
-    alike = _evidence(_join([_at(0, cells=np.arange(100)), _at(1, cells=np.arange(100))], odds=[2.0, 3.0]))
-    assert apart.odds == pytest.approx(5.0)
-    assert alike.odds == pytest.approx(2.5)
-    assert apart.worst == 2.0
-    assert apart.inliers > alike.inliers
+def test_the_clouds_whose_own_search_has_the_pose_first_are_counted() -> None:
+    assert _evidence(_join([_at(0), _at(1), _at(2)], first=[True, False, True])).first == 2.0
 
 
-def test_one_cloud_outweighs_no_others() -> None:
-    odds = _evidence(_join([_at(0), _at(1), _at(2)], odds=[-30.0, 3.0, 3.0]))
-    assert odds.odds == pytest.approx(1.0)
-    assert odds.worst == -5.0
-
-
-def test_clouds_without_a_point_on_a_surface_have_no_odds() -> None:
-    nothing = [np.zeros(0, np.int64)] * 2
-    evidence = measure_drive_evidence([EVIDENCE] * 2, nothing, [1.0, 1.0], [True, True], [0.5], np.eye(6), voxel_m=0.1)
-    assert evidence.odds == 0.0
-    assert evidence.inliers == 0.0
+def test_surfaces_that_several_clouds_show_count_once() -> None:
+    alike = _join([_at(0, cells=np.arange(100)), _at(1, cells=np.arange(100))])
+    assert _evidence(alike).inliers == pytest.approx(np.log(101))
+    assert _evidence(_join([_at(0), _at(1)])).inliers == pytest.approx(np.log(201))
 
 
 def test_drift_grows_along_and_across_the_way() -> None:
@@ -153,8 +142,8 @@ def test_the_error_of_odometrys_scale_is_one_of_all_clouds() -> None:
         ]
         if shared:
             at = [replace(one, scale_error=by_scale) for one in at]
-        drive = DriveHypothesis(tuple(at), (True,) * 3, (True,) * 3)
-        joined = join_drive(drive, ODOMETRY, lambda _: 2.0, drift=drift, voxel_m=VOXEL_M)
+        drive = DriveHypothesis(tuple(at), (True,) * 3, (True,) * 3, (True,) * 3)
+        joined = join_drive(drive, ODOMETRY, drift=drift, voxel_m=VOXEL_M)
         return float(np.sqrt(joined.covariance[1, 1]))
 
     assert std_m(shared=True) > 0.2
@@ -170,7 +159,7 @@ def test_the_scales_error_of_clouds_and_of_the_way_between_them_add_up_with_thei
     for sign in (-1.0, 1.0):
         first = replace(_at(0, std_m=0.001), scale_error=sign * 0.1 * np.concatenate([shift, np.zeros(3)]))
         first = replace(first, covariance=first.covariance + np.outer(first.scale_error, first.scale_error))
-        drive = DriveHypothesis((first, _at(1, std_m=100.0)), (True, True), (True, True))
-        covariance = join_drive(drive, ODOMETRY[:2], lambda _: 2.0, drift=drift, voxel_m=VOXEL_M).covariance
+        drive = DriveHypothesis((first, _at(1, std_m=100.0)), *[(True, True)] * 3)
+        covariance = join_drive(drive, ODOMETRY[:2], drift=drift, voxel_m=VOXEL_M).covariance
         stds.append(float(np.sqrt(covariance[1, 1])))
     assert stds[0] < 0.1 < 0.25 < stds[1]

@@ -50,11 +50,11 @@ from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 _NAME = "acceptance.cameras"
 # drives are few: each counts once, however many clouds it has and maps it is searched in
 _RATES = (*RATES, 0.2, 0.3, 0.5)
-# evidence that tells more of the recording than of the pose, how much texture there is and how little noise: without it
-# tables accept as many right poses of other worlds or more
+# evidence that tells more of the recording than of the pose, how much texture there is and how little noise. Of drives,
+# what is left is relative: to the other poses that a cloud's search finds, to odometry, to the best pose elsewhere
 _OF_QUALITY = {
     CAMERA_KIND: ("inliers", "closeness", "fit", "certainty", "constraint", "agreement"),
-    DRIVE_KIND: ("inliers", "strength"),
+    DRIVE_KIND: ("inliers", "strength", "found"),
 }
 
 
@@ -64,16 +64,9 @@ def fit_clouds(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
     return _choose(_fit(fit), fit, choose, recorded["choose"])
 
 
-def fit_drives(recorded: dict[str, list[RecordedDrive]], of_cloud: AcceptanceModel) -> AcceptanceModel:
-    """The table of drives, with thresholds.
-
-    The log odds of the fitted drives' single clouds are those of tables that were fitted without the maps of them:
-    the drives of other splits are not known to their table either.
-    """
-    halves = [[one for one in recorded["fit"] if one.map_number % 2 == half] for half in (0, 1)]
-    without = [_fit(table_of_clouds(half).table) for half in halves[::-1]]
-    fit = table_of_drives(recorded["fit"], lambda one: without[one.map_number % 2]).table
-    choose = table_of_drives(recorded["choose"], lambda _: of_cloud).table
+def fit_drives(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
+    """The table of drives, with thresholds."""
+    fit, choose = (table_of_drives(recorded[name]).table for name in ("fit", "choose"))
     return _choose(_fit(fit), fit, choose, recorded["choose"])
 
 
@@ -139,9 +132,9 @@ def calibrate(model: AcceptanceModel, tables: Sequence[RecordedTable]) -> Covari
 def _run(args: argparse.Namespace) -> None:
     recorded = {name: collect(args.data, split, maps=args.maps, others=args.others) for name, split in SPLITS.items()}
     of_cloud = fit_clouds(recorded)
-    of_drive, folder = fit_drives(recorded, of_cloud), args.out or FOLDER
+    of_drive, folder = fit_drives(recorded), args.out or FOLDER
     clouds = {name: table_of_clouds(drives) for name, drives in recorded.items()}
-    drives = {name: table_of_drives(those, lambda _: of_cloud) for name, those in recorded.items()}
+    drives = {name: table_of_drives(those) for name, those in recorded.items()}
     figures = dict[str, Any]()
     for model, tables in ((of_cloud, clouds), (of_drive, drives)):
         calibration = calibrate(model, [tables["fit"], tables["choose"]])

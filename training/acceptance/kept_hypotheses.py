@@ -28,6 +28,7 @@ from training.acceptance.kept_arrays import save_with_constants
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import CAMERA_EVIDENCE, CameraEvidence
+from vloc_ros.core.localization.camera_drive_following import best_of, is_found
 from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis
 
 # of a row: the drive, how many clouds are compared, the hypothesis, the cloud; then of the cloud's hypothesis there
@@ -118,7 +119,7 @@ def load_drives(
             tuple(pose if kind == OWN else None for pose in one.map_from_camera),
             one.odom_from_camera,
             tuple(map(tuple, singles)),
-            tuple(tuple(whole.freeze() for whole in wholes) for wholes in joint),
+            tuple(tuple(whole.freeze(singles, voxel_m) for whole in wholes) for wholes in joint),
         )
         for (kind, one), (singles, joint) in zip(drives, of_drive, strict=True)
     ]
@@ -138,9 +139,10 @@ class _Whole:
         self.agrees.append(agrees)
         self.found.append(found)
 
-    def freeze(self) -> DriveHypothesis:
-        """The hypothesis."""
-        return DriveHypothesis(tuple(self.at), tuple(self.agrees), tuple(self.found))
+    def freeze(self, singles: Clouds, voxel_m: float) -> DriveHypothesis:
+        """The hypothesis, by the hypotheses of the single clouds."""
+        first = [is_found(best_of(own), at, voxel_m=voxel_m) for own, at in zip(singles, self.at, strict=False)]
+        return DriveHypothesis(tuple(self.at), tuple(self.agrees), tuple(self.found), tuple(first))
 
 
 def _read(row: Array, cells: Array) -> CameraHypothesis:

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +26,6 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
 from vloc_ros.core.localization.camera_drive_evidence import measure_drive_evidence
-from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 
 # added to what covariances and drift allow: half a voxel, and half a degree
 _FLOOR_VOXELS, _FLOOR_RAD = 0.5, np.radians(0.5)
@@ -75,17 +74,18 @@ class DriveHypothesis:
         at: the hypothesis of each cloud, in the order of time, all in one scene.
         agrees: whether each was aligned near where odometry has it; the others are where odometry has them.
         found: whether its own search found the pose.
+        first: whether the pose is the strongest that its own search found.
     """
 
     at: tuple[CameraHypothesis, ...]
     agrees: tuple[bool, ...]
     found: tuple[bool, ...]
+    first: tuple[bool, ...]
 
 
 def join_drive(
     one: DriveHypothesis,
     odom_from_camera: Sequence[Pose],
-    odds_of: Callable[[CameraEvidence], float],
     *,
     drift: OdometryDrift,
     voxel_m: float,
@@ -95,7 +95,6 @@ def join_drive(
     Args:
         one: of the drive, of two clouds at least.
         odom_from_camera: of each cloud.
-        odds_of: log odds of a cloud by itself.
         drift: of odometry.
         voxel_m: size of the map's voxels.
     """
@@ -104,8 +103,8 @@ def join_drive(
     evidence = measure_drive_evidence(
         clouds,
         [at.cells for at in one.at],
-        [odds_of(replace(cloud, margin=CLEAR_MARGIN)) for cloud in clouds],
         one.found,
+        one.first,
         _measure_deviations(one, odom_from_camera, drift, voxel_m),
         covariance,
         voxel_m=voxel_m,
