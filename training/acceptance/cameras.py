@@ -50,12 +50,12 @@ from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 _NAME = "acceptance.cameras"
 # drives are few: each counts once, however many clouds it has and maps it is searched in
 _RATES = (*RATES, 0.2, 0.3, 0.5)
-# evidence that tells more of the recording than of the pose, how much texture there is and how little noise. Of drives,
-# what is left is relative: to the other poses that a cloud's search finds, to odometry, to the best pose elsewhere
-_OF_QUALITY = {
-    CAMERA_KIND: ("inliers", "closeness", "fit", "certainty", "constraint", "agreement"),
-    DRIVE_KIND: ("inliers", "strength", "found"),
-}
+# so few negatives do not show the surest wrong pose: thresholds stand at odds of a half more than it has
+_ABOVE_WRONG = np.log(1.5)
+# evidence that tells more of how clean a recording is than of the pose is left out or a veto; of drives, the rest is
+# relative: to the other poses that a cloud's search finds, to odometry, to the best pose elsewhere
+_LEFT_OUT = {CAMERA_KIND: ("inliers", "closeness"), DRIVE_KIND: ("inliers", "strength", "found")}
+_VETOES = {CAMERA_KIND: ("fit", "certainty", "agreement", "constraint"), DRIVE_KIND: ()}
 
 
 def fit_clouds(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
@@ -72,17 +72,17 @@ def fit_drives(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
 
 def _fit(table: EvidenceTable) -> AcceptanceModel:
     kind = table.evidence_kind
-    return fit_terms(table, name=kind, left_out=_OF_QUALITY[kind])
+    return fit_terms(table, name=kind, left_out=_LEFT_OUT[kind], vetoes=_VETOES[kind])
 
 
 def _choose(
     model: AcceptanceModel, fit: EvidenceTable, choose: EvidenceTable, drives: Sequence[RecordedDrive]
 ) -> AcceptanceModel:
-    """The model with thresholds that no wrong answer of either split reaches, and that are better than chance."""
+    """The model with thresholds that no wrong answer of either split comes near, and that are better than chance."""
     independent = len({_identify(one) for one in drives if one.kind == FOREIGN})
     thresholds = choose_thresholds(model, choose, rates=_RATES, independent=independent)
     chosen = refuse_known_wrong(thresholds, fit, choose)
-    return replace(chosen, thresholds=np.maximum(chosen.thresholds, 0.0))
+    return replace(chosen, thresholds=np.maximum(chosen.thresholds, 0.0) + _ABOVE_WRONG)
 
 
 def _identify(drive: RecordedDrive) -> tuple[int, bytes]:

@@ -45,7 +45,8 @@ class CameraDriveEvidence:
             are compared by it.
         worst: the least of the clouds' strengths, 0.2 at most: more tells of how clean the recording is.
         found: share of the clouds whose own search found the pose.
-        first: number of the clouds whose own search found the pose and none that is stronger.
+        first: number of the clouds whose own search found the pose and none that is stronger, and whose certain points
+            lie within a voxel of the surfaces there, at the median: a cloud without certain points fits anything.
         consistency: negative natural logarithm of how far the clouds' poses are off odometry, in standard deviations.
         certainty: negative natural logarithm of the position's largest standard deviation, in voxels, before
             calibration.
@@ -98,7 +99,7 @@ def measure_drive_evidence(
         strength=_mean([one.strength for one in clouds]),
         worst=min(_SUFFICES, *(one.strength for one in clouds)),
         found=_mean(found),
-        first=float(sum(first)),
+        first=float(sum(own and one.fit > 0.0 for own, one in zip(first, clouds, strict=True))),
         consistency=_log_of(root_mean_square),
         certainty=_log_of(largest_position_std(covariance) / voxel_m),
     )
