@@ -163,3 +163,12 @@ def test_the_scales_error_of_clouds_and_of_the_way_between_them_add_up_with_thei
         covariance = join_drive(drive, ODOMETRY[:2], drift=drift, voxel_m=VOXEL_M).covariance
         stds.append(float(np.sqrt(covariance[1, 1])))
     assert stds[0] < 0.1 < 0.25 < stds[1]
+
+
+def test_a_cloud_whose_certain_points_do_not_fit_confirms_nothing_and_one_that_contradicts_is_a_veto() -> None:
+    loose = replace(_at(1), evidence=replace(EVIDENCE, fit=-6.9))
+    assert _evidence(_join([_at(0), loose])).first == 1.0
+    against = replace(_at(1), evidence=replace(EVIDENCE, support=0.3))
+    worst = [_evidence(_join([_at(0), one])).worst for one in (_at(1), against)]
+    assert worst == pytest.approx([0.2, 0.3 - 0.05 - 0.05])
+    assert _evidence(_join([_at(0), replace(against, evidence=replace(EVIDENCE, support=0.1))])).worst < 0.1
