@@ -144,6 +144,8 @@ def test_the_error_of_odometrys_scale_is_one_of_all_clouds() -> None:
             at = [replace(one, scale_error=by_scale) for one in at]
         drive = DriveHypothesis(tuple(at), (True,) * 3, (True,) * 3, (True,) * 3)
         joined = join_drive(drive, ODOMETRY, drift=drift, voxel_m=VOXEL_M)
+        if shared:
+            np.testing.assert_allclose(joined.scale_error, by_scale, atol=0.01)
         return float(np.sqrt(joined.covariance[1, 1]))
 
     assert std_m(shared=True) > 0.2

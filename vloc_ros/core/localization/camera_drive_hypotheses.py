@@ -154,7 +154,7 @@ def _fuse(
     alike = sum(map(len, cells)) / max(len(np.unique(np.concatenate(cells))), 1)
     turn = Pose.from_rotation_vector(found[3:6], np.zeros(3)).rotation
     pose = Pose(turn @ reference.rotation, reference.translation + found[:3])
-    return pose, wider * max(alike, 1.0) * covariance[:6, :6], covariance[:6, 6]
+    return pose, wider * max(alike, 1.0) * covariance[:6, :6], -covariance[:6, 6]
 
 
 def _measure_deviations(
