@@ -21,31 +21,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from training.acceptance import recording_quality
 from training.acceptance.evidence_table import ALIASED, OWN
 from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
-from training.acceptance.recording_quality import CameraQuality, MapQuality, draw_camera_quality, draw_map_quality
+from training.acceptance.recording_quality import MapQuality, draw_camera_quality, draw_map_quality
+from training.acceptance.rough_recordings import RoughRecording, scan_roughly
 from vloc_ros.core.clouds import motion_stereo
 from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo, MovingView
 from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation import lidar_noise
-from vloc_ros.simulation.changes import with_other_things
 from vloc_ros.simulation.driving import drive_route, plan_route
-from vloc_ros.simulation.lidar import scan_world
-from vloc_ros.simulation.lidar_drives import drive_with_lidar
-from vloc_ros.simulation.lidar_noise import degrade_scan, without_glass
-from vloc_ros.simulation.moving_objects import MovingObject, draw_moving_objects, path_of, place_moving_objects
-from vloc_ros.simulation.odometry import shift_clock, simulate_camera_odometry
-from vloc_ros.simulation.render import render
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.town import with_other_cars
 from vloc_ros.simulation.trajectories import walk
@@ -205,7 +198,13 @@ def simulate(folder: Path, split: CameraSplit, number: int) -> None:
     if path.exists():
         check_constants(path, constants_of_clouds())
         return
-    scans, poses = _scan(split, number)
+    scans, poses = scan_roughly(
+        _world(split, number),
+        quality_of(split, number),
+        seed=split.seed + number,
+        longest_m=_LONGEST_M[split.is_outdoors(number)],
+        range_m=_RANGE_M[split.is_outdoors(number)],
+    )
     arrays = {f"map-{k}": points for k, points in enumerate(scans)}
     arrays["map-poses"] = np.array([pose.matrix for pose in poses])
     drives = list(_drives(split, number))
@@ -222,35 +221,6 @@ def simulate(folder: Path, split: CameraSplit, number: int) -> None:
 @lru_cache(maxsize=2)
 def _world(split: CameraSplit, number: int) -> World:
     return make_world(split.kind(number), split.seed + number)
-
-
-def _scan(split: CameraSplit, number: int) -> tuple[list[Array], list[Pose]]:
-    """Scans of a world on another day, (N, 3) float32 each, and their poses as they were registered."""
-    outdoors, quality = split.is_outdoors(number), quality_of(split, number)
-    seed, longest_m = split.seed + number, _LONGEST_M[outdoors]
-    drive = drive_with_lidar(_world(split, number), spacing_m=quality.place_m, seed=seed, longest_m=longest_m)
-    path, rng = path_of(drive.map_from_lidar), np.random.default_rng([seed, 29])
-    world = with_other_things(drive.world, path, quality.changed, seed=seed)
-    world = without_glass(world) if quality.glass else world
-    scans, poses = list[Array](), list[Pose]()
-    for k, pose in enumerate(drive.map_from_lidar):
-        of_scan = draw_moving_objects(
-            rng, quality.moving, outdoors=outdoors, at_m=k * quality.place_m, speed_m_s=float(rng.uniform(1.0, 10.0))
-        )
-        surfaces = (*world.rectangles, *place_moving_objects(of_scan, path, time_s=0.0))
-        scan = scan_world(
-            replace(world, rectangles=surfaces),
-            pose,
-            quality.pattern,
-            seed=seed,
-            scan=k,
-            range_m=_RANGE_M[outdoors] + 10.0,
-            noise_m=0.0,
-        )
-        scans.append(degrade_scan(scan, quality.errors, range_m=_RANGE_M[outdoors], rng=rng))
-        off = [quality.posed_rad * rng.standard_normal(3), quality.posed_m * rng.standard_normal(3)]
-        poses.append(pose @ Pose.from_rotation_vector(*off))
-    return scans, poses
 
 
 def _drives(split: CameraSplit, number: int) -> Iterator[CameraDrive]:
@@ -275,7 +245,7 @@ def _drive(world: World, seed: int, kind: int, condition: int) -> Iterator[Camer
     length = window + (CLOUDS - 1) * apart
     if length >= len(poses):
         return
-    recording = _Recording(world, camera, poses, step_m, draw_camera_quality(rng, outdoors=outdoors), seed)
+    recording = RoughRecording(world, camera, poses, step_m, draw_camera_quality(rng, outdoors=outdoors), seed)
     for _ in range(_TRIES):
         first = int(rng.integers(0, len(poses) - length))
         last = [first + window + k * apart for k in range(CLOUDS)]
@@ -293,46 +263,6 @@ def _drive(world: World, seed: int, kind: int, condition: int) -> Iterator[Camer
             of_clouds = tuple(odometry[end - first] for end in last)
             yield CameraDrive(kind, condition, tuple(clouds), of_clouds, tuple(poses[end] for end in last))
             return
-
-
-class _Recording:
-    """Images and odometry of a drive, as rough as its quality says."""
-
-    def __init__(
-        self, world: World, camera: Camera, poses: list[Pose], step_m: float, quality: CameraQuality, seed: int
-    ) -> None:
-        self.quality, self._camera, self._poses, self._step_m, self._seed = quality, camera, poses, step_m, seed
-        self._path, self._moving = path_of(poses), list[MovingObject]()
-        self._world = with_other_things(world, self._path, quality.changed, seed=seed)
-        self._first = 0
-
-    def simulate_odometry(self, first: int, last: int) -> list[Pose]:
-        """Of some images, and of the one after them where there is one; cars and people start then."""
-        self._first, quality = first, self.quality
-        self._moving = draw_moving_objects(
-            np.random.default_rng([self._seed, first, 31]),
-            quality.moving,
-            outdoors=self._world.outdoor,
-            at_m=first * self._step_m,
-            speed_m_s=quality.speed_m_s,
-        )
-        drifted = simulate_camera_odometry(self._poses[first : last + 2], 1000 * self._seed, drift=quality.drift)
-        late = shift_clock(drifted, quality.clock_s * quality.speed_m_s / self._step_m)
-        return [pose @ quality.odometry_from_true for pose in late]
-
-    def image(self, number: int) -> Array:
-        """(H, W) uint8 grey image of a pose."""
-        time_s = (number - self._first) * self._step_m / self.quality.speed_m_s
-        surfaces = tuple(place_moving_objects(self._moving, self._path, time_s=time_s))
-        image = render(
-            self._world,
-            self._camera,
-            self._poses[number],
-            lighting=self.quality.lighting,
-            seed=10_000 * self._seed + number,
-            moving=replace(self._world, rectangles=surfaces),
-        )
-        return self.quality.compress(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
 
 
 def _way(world: World, step_m: float, seed: int, *, backwards: bool) -> list[Pose]:
