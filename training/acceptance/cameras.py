@@ -52,10 +52,9 @@ _NAME = "acceptance.cameras"
 _RATES = (*RATES, 0.2, 0.3, 0.5)
 # so few negatives do not show the surest wrong pose: thresholds stand at odds of a half more than it has
 _ABOVE_WRONG = np.log(1.5)
-# evidence that tells more of how clean a recording is than of the pose is left out or a veto; of drives, the rest is
-# relative: to the other poses that a cloud's search finds, to odometry, to the best pose elsewhere
-_LEFT_OUT = {CAMERA_KIND: ("inliers", "closeness"), DRIVE_KIND: ("inliers", "strength", "found")}
-_VETOES = {CAMERA_KIND: ("fit", "certainty", "agreement", "constraint"), DRIVE_KIND: ()}
+# of drives, evidence that tells more of how clean a recording is than of the pose is left out; the rest is relative: to
+# the other poses that a cloud's search finds, to odometry, to the best pose elsewhere
+_LEFT_OUT = {CAMERA_KIND: (), DRIVE_KIND: ("inliers", "strength", "found")}
 
 
 def fit_clouds(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
@@ -72,7 +71,7 @@ def fit_drives(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
 
 def _fit(table: EvidenceTable) -> AcceptanceModel:
     kind = table.evidence_kind
-    return fit_terms(table, name=kind, left_out=_LEFT_OUT[kind], vetoes=_VETOES[kind])
+    return fit_terms(table, name=kind, left_out=_LEFT_OUT[kind])
 
 
 def _choose(

@@ -40,8 +40,6 @@ from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 
 # of drives there are fewest
 KNOTS, KNOTS_OF_DRIVES = 6, 3
-# what counts as a veto does so below this quantile of right hypotheses
-_VETO = 0.1
 # quantiles of right and wrong hypotheses alike between which the knots lie
 _RANGE = (0.01, 0.99)
 # fewer are found in maps of other places by chance, and hardly ever by right poses alone
@@ -65,9 +63,7 @@ class AcceptanceError(VlocError):
     """The evidence does not suffice to fit a table."""
 
 
-def fit_terms(
-    table: EvidenceTable, *, name: str, left_out: Collection[str] = (), vetoes: Collection[str] = ()
-) -> AcceptanceModel:
+def fit_terms(table: EvidenceTable, *, name: str, left_out: Collection[str] = ()) -> AcceptanceModel:
     """The terms of a model, without thresholds.
 
     Each piece of evidence has knots at quantiles, and contributes a non-negative step between each two of them, so that
@@ -82,24 +78,18 @@ def fit_terms(
         table: recorded hypotheses.
         name: of the model.
         left_out: evidence that counts for nothing.
-        vetoes: evidence that tells more of a recording's quality than of the pose: it counts up to what nine of ten
-            right hypotheses reach, and more of it for nothing.
     """
     table = table.without(FURNISHED_ALIKE)
     least = LEAST_INLIERS[table.evidence_kind]
     mine = (table.label >= 0) & (table.evidence_of("inliers") > np.log1p(least - 0.5))
     evidence, right = table.evidence[mine].astype(float), table.label[mine] == 1
-    suffices = {piece: np.quantile(table.evidence_of(piece)[mine][right], _VETO) for piece in vetoes}
     if not right.any() or right.all():
         raise AcceptanceError(f"{int(right.sum())} of {len(right)} hypotheses are right, expected right and wrong ones")
     weights = _weights(right, table.column("condition")[mine], table.column("kind")[mine])
     additive = [piece for piece in table.names if piece != "margin" and piece not in left_out]
     columns = [table.names.index(piece) for piece in additive]
     count = KNOTS_OF_DRIVES if table.evidence_kind == DRIVE_KIND else KNOTS
-    knots = [
-        _knots(np.minimum(evidence[:, column], suffices.get(piece, np.inf)), right, count=count)
-        for piece, column in zip(additive, columns, strict=True)
-    ]
+    knots = [_knots(evidence[:, column], right, count=count) for column in columns]
     steps = np.concatenate([_steps(evidence[:, c], k) for c, k in zip(columns, knots, strict=True)], axis=1)
     margins = _steps(evidence[:, table.names.index("margin")], MARGIN_KNOTS) - (MARGIN_KNOTS[1:] <= 0)
     bias, increments, margin_increments = _fit(steps, margins, right, weights, penalty=_PENALTY[table.evidence_kind])
