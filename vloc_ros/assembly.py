@@ -282,8 +282,7 @@ def build_camera_drive_search(
     decision = _camera_decision(
         config, read_acceptance_model(DRIVE_KIND), to_metres(read_calibration(DRIVE_KIND), voxel_m=search.voxel_m)
     )
-    of_cloud = read_acceptance_model(CAMERA_KIND)
-    return CameraDriveSearch(search, landmark_map, of_cloud=of_cloud, decision=decision, drift=drift), stereo
+    return CameraDriveSearch(search, landmark_map, decision=decision, drift=drift), stereo
 
 
 def _camera_decision(

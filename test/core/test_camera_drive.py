@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ import pytest
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
-from vloc_ros.core.localization.camera_drive_evidence import CameraDriveEvidence, measure_drive_evidence
+from vloc_ros.core.localization.camera_drive_evidence import CameraDriveEvidence
 from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis, OdometryDrift, join_drive
 
 VOXEL_M = 0.1
@@ -42,16 +43,25 @@ def _at(
     covariance = np.diag(np.repeat([std_m**2, np.radians(0.3) ** 2], 3))
     in_map = Pose(pose.rotation, pose.translation + np.array([100.0, 0.0, 0.0]))
     return CameraHypothesis(
-        0, "map", pose, in_map, EVIDENCE, covariance, 1000, np.arange(100) + 100 * k if cells is None else cells
+        0,
+        "map",
+        pose,
+        in_map,
+        EVIDENCE,
+        covariance,
+        np.zeros(6),
+        1000,
+        np.arange(100) + 100 * k if cells is None else cells,
     )
 
 
 def _join(
-    at: Sequence[CameraHypothesis], agrees: Sequence[bool] | None = None, odds: Sequence[float] | None = None
+    at: Sequence[CameraHypothesis], agrees: Sequence[bool] | None = None, first: Sequence[bool] | None = None
 ) -> CameraHypothesis:
-    drive = DriveHypothesis(tuple(at), tuple(agrees or [True] * len(at)), (True,) * len(at))
-    given = iter(odds or [2.0] * len(at))
-    return join_drive(drive, ODOMETRY[: len(at)], lambda _: next(given), drift=OdometryDrift(), voxel_m=VOXEL_M)
+    drive = DriveHypothesis(
+        tuple(at), tuple(agrees or [True] * len(at)), (True,) * len(at), tuple(first or [True] * len(at))
+    )
+    return join_drive(drive, ODOMETRY[: len(at)], drift=OdometryDrift(), voxel_m=VOXEL_M)
 
 
 def _evidence(one: CameraHypothesis) -> CameraDriveEvidence:
@@ -101,26 +111,14 @@ def test_a_cloud_that_knows_no_position_is_consistent_with_no_more_than_voxels()
     assert np.exp(-_evidence(joined).consistency) > 0.4
 
 
-def test_odds_are_added_by_what_the_clouds_show_of_their_own() -> None:
-    apart = _evidence(_join([_at(0), _at(1)], odds=[2.0, 3.0]))
-    alike = _evidence(_join([_at(0, cells=np.arange(100)), _at(1, cells=np.arange(100))], odds=[2.0, 3.0]))
-    assert apart.odds == pytest.approx(5.0)
-    assert alike.odds == pytest.approx(2.5)
-    assert apart.worst == 2.0
-    assert apart.inliers > alike.inliers
+def test_the_clouds_whose_own_search_has_the_pose_first_are_counted() -> None:
+    assert _evidence(_join([_at(0), _at(1), _at(2)], first=[True, False, True])).first == 2.0
 
 
-def test_one_cloud_outweighs_no_others() -> None:
-    odds = _evidence(_join([_at(0), _at(1), _at(2)], odds=[-30.0, 3.0, 3.0]))
-    assert odds.odds == pytest.approx(1.0)
-    assert odds.worst == -5.0
-
-
-def test_clouds_without_a_point_on_a_surface_have_no_odds() -> None:
-    nothing = [np.zeros(0, np.int64)] * 2
-    evidence = measure_drive_evidence([EVIDENCE] * 2, nothing, [1.0, 1.0], [True, True], [0.5], np.eye(6), voxel_m=0.1)
-    assert evidence.odds == 0.0
-    assert evidence.inliers == 0.0
+def test_surfaces_that_several_clouds_show_count_once() -> None:
+    alike = _join([_at(0, cells=np.arange(100)), _at(1, cells=np.arange(100))])
+    assert _evidence(alike).inliers == pytest.approx(np.log(101))
+    assert _evidence(_join([_at(0), _at(1)])).inliers == pytest.approx(np.log(201))
 
 
 def test_drift_grows_along_and_across_the_way() -> None:
@@ -130,3 +128,49 @@ def test_drift_grows_along_and_across_the_way() -> None:
     assert covariance[1, 1] == pytest.approx(3.0**3 * 0.01**2 / 3)
     assert covariance[5, 5] == pytest.approx(3.0 * 0.01**2)
     assert not drift.covariance(np.zeros(3)).any()
+
+
+def test_the_error_of_odometrys_scale_is_one_of_all_clouds() -> None:
+    """Three clouds that are off by the same scale are as far off together; independent errors average out."""
+    by_scale = np.array([0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
+    drift = OdometryDrift(scale_std=0.0, yaw_std_rad=0.0)
+
+    def std_m(*, shared: bool) -> float:
+        at = [
+            replace(one, covariance=one.covariance + np.outer(by_scale, by_scale))
+            for one in (_at(k, std_m=0.01) for k in range(3))
+        ]
+        if shared:
+            at = [replace(one, scale_error=by_scale) for one in at]
+        drive = DriveHypothesis(tuple(at), (True,) * 3, (True,) * 3, (True,) * 3)
+        joined = join_drive(drive, ODOMETRY, drift=drift, voxel_m=VOXEL_M)
+        if shared:
+            np.testing.assert_allclose(joined.scale_error, by_scale, atol=0.01)
+        return float(np.sqrt(joined.covariance[1, 1]))
+
+    assert std_m(shared=True) > 0.2
+    assert std_m(shared=False) == pytest.approx(0.2 / np.sqrt(3), rel=0.15)
+
+
+def test_the_scales_error_of_clouds_and_of_the_way_between_them_add_up_with_their_signs() -> None:
+    """A cloud that is too large lies as far back as odometry, which is too long, carries it ahead."""
+    drift = OdometryDrift(scale_std=0.1, yaw_std_rad=0.0)
+    moved = ODOMETRY[0].inverse() @ ODOMETRY[1]
+    shift = _at(0).scene_from_camera.rotation @ moved.translation
+    stds = []
+    for sign in (-1.0, 1.0):
+        first = replace(_at(0, std_m=0.001), scale_error=sign * 0.1 * np.concatenate([shift, np.zeros(3)]))
+        first = replace(first, covariance=first.covariance + np.outer(first.scale_error, first.scale_error))
+        drive = DriveHypothesis((first, _at(1, std_m=100.0)), *[(True, True)] * 3)
+        covariance = join_drive(drive, ODOMETRY[:2], drift=drift, voxel_m=VOXEL_M).covariance
+        stds.append(float(np.sqrt(covariance[1, 1])))
+    assert stds[0] < 0.1 < 0.25 < stds[1]
+
+
+def test_a_cloud_whose_certain_points_do_not_fit_confirms_nothing_and_one_that_contradicts_is_a_veto() -> None:
+    loose = replace(_at(1), evidence=replace(EVIDENCE, fit=-6.9))
+    assert _evidence(_join([_at(0), loose])).first == 1.0
+    against = replace(_at(1), evidence=replace(EVIDENCE, support=0.3))
+    worst = [_evidence(_join([_at(0), one])).worst for one in (_at(1), against)]
+    assert worst == pytest.approx([0.2, 0.3 - 0.05 - 0.05])
+    assert _evidence(_join([_at(0), replace(against, evidence=replace(EVIDENCE, support=0.1))])).worst < 0.1

@@ -16,16 +16,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
+from vloc_ros.core.localization.camera_drive_following import DriveCloud
 from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
+from vloc_ros.core.localization.camera_drive_search import CameraDriveSearch
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.evaluation.camera_drives import LocatedCamera, choose_images, settle_drive
+from vloc_ros.evaluation.camera_drives import LocatedCamera, choose_images, find_poses, settle_drive
 from vloc_ros.simulation.odometry import simulate_camera_odometry
 
 ODOMETRY = [Pose(np.eye(3), [0.5 * k, 0.0, 0.0]) for k in range(20)]
@@ -34,7 +41,7 @@ MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, 1.0], [5.0, 5.0, 0.0])
 
 def _located(number: int, result: LocalizationResult) -> LocatedCamera:
     cloud = CameraCloud(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)))
-    return LocatedCamera(number, np.zeros((4, 4), np.uint8), cloud, 2, result, result, [], [])
+    return LocatedCamera(number, f"{number:06d}.png", np.zeros((4, 4), np.uint8), cloud, 2, result, result, [], [])
 
 
 def _accepted(number: int, *, shift_m: float = 0.0, confidence: float = 0.9, frame_id: str = "map") -> LocatedCamera:
@@ -45,10 +52,44 @@ def _accepted(number: int, *, shift_m: float = 0.0, confidence: float = 0.9, fra
     return _located(number, result)
 
 
-def test_clouds_are_made_by_the_distance_travelled() -> None:
+def test_chosen_clouds_share_no_images() -> None:
     stereo = MotionStereo(baseline_m=0.2, farthest_m=10.0, cell_m=0.1, path_m=2.0)
-    assert choose_images(ODOMETRY, stereo) == [2, 5, 8, 11, 14, 17]
+    # each is of the images within 2 m and one more, half a metre apart
+    assert choose_images(ODOMETRY, stereo) == [2, 8, 14]
+    assert [stereo.first_used(ODOMETRY[: number + 1]) for number in (2, 8, 14)] == [0, 3, 9]
     assert choose_images([ODOMETRY[0]] * 5, stereo) == []
+
+
+@pytest.mark.parametrize(("chosen", "clouds"), [(range(2, 20), [1] * 6 + [2] * 6 + [3] * 6), ([2, 8, 14], [1, 2, 3])])
+def test_clouds_of_the_same_images_do_not_confirm_each_other(chosen: Sequence[int], clouds: list[int]) -> None:
+    stereo = MotionStereo(baseline_m=0.2, farthest_m=10.0, cell_m=0.1, path_m=2.0)
+    camera = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))
+    paths = [Path(f"{k:06d}.png") for k in range(len(ODOMETRY))]
+    found = find_poses(
+        cast(CameraDriveSearch, _EverySearch()),
+        stereo,
+        paths,
+        camera,
+        ODOMETRY,
+        reach_m=1.0,
+        reach_up_m=0.5,
+        chosen=chosen,
+        read=lambda _: np.zeros((24, 32), np.uint8),
+    )
+    assert [one.clouds for one in found] == clouds
+
+
+class _EverySearch:
+    """Finds nothing, with every cloud."""
+
+    def search_cloud(
+        self, cloud: CameraCloud, odom_from_camera: Pose, **_: float
+    ) -> tuple[DriveCloud, LocalizationResult]:
+        refused = LocalizationResult.refused(Status.NO_CANDIDATES, "nothing")
+        return DriveCloud(cloud, odom_from_camera, []), refused
+
+    def localize(self, clouds: Sequence[DriveCloud]) -> tuple[LocalizationResult, list[CameraHypothesis]]:
+        return LocalizationResult.refused(Status.NO_CANDIDATES, "nothing"), []
 
 
 def test_the_surest_accepted_pose_is_that_of_the_drive() -> None:
@@ -65,6 +106,7 @@ def test_accepted_poses_that_contradict_odometry_are_all_refused(contradiction: 
     assert [result.status for result in results] == [Status.AMBIGUOUS, Status.AMBIGUOUS, Status.NO_FEATURES]
     assert drive.status is Status.AMBIGUOUS
     assert drive.map_from_rig is None
+    assert "000002.png" in drive.reason
 
 
 def test_a_pose_by_a_single_cloud_refuses_no_other() -> None:

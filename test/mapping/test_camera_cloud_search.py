@@ -77,7 +77,7 @@ def _covariance(scale_std: float) -> Array:
     cloud, registration = see(ROOM), KissGicpRegistration(voxel_m=0.1)
     alignment = CameraAlignment(registration, 0.1)
     agreement = alignment.compare(cloud, registration.prepare(ROOM), TRUTH)
-    return estimate_camera_covariance(cloud, TRUTH, agreement, scale_std=scale_std)[0]
+    return estimate_camera_covariance(cloud, TRUTH, agreement, scale_std=scale_std).covariance
 
 
 def test_a_surface_in_the_way_is_seen(search: CameraCloudSearch, found: list[CameraHypothesis]) -> None:

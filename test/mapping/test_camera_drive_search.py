@@ -89,7 +89,6 @@ def test_the_drives_own_table_decides(search: CameraDriveSearch, clouds: list[Dr
     chosen = CameraDriveSearch(
         search.of_clouds,
         search._map,
-        of_cloud=search._of_cloud,
         decision=replace(decision, model=model),
         drift=search._drift,
     )

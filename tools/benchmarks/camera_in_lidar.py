@@ -46,7 +46,7 @@ from vloc_ros.storage.images import list_images
 from vloc_ros.storage.trajectories import read_tum
 
 _DRIVES, _KITTI_EVERY, _KITTI_REACH_M = ("drive_04", "drive_0009"), 6, 16.0
-_KITTI_CLOUDS, _KITTI_SPACING_M = (1, 3), 3.0
+_KITTI_CLOUDS, _KITTI_SPACING_M = (1, 2), 3.0
 # of KITTI, scans that are nearer in metres or seconds to any image that the pose is found by are not in its map
 _LEFT_OUT_M, _LEFT_OUT_S, _RATE_HZ = 5.0, 1.0, 10.0
 _KITCHEN_EVERY, _KITCHEN_REACH_M, _KITCHEN_SPACING_M = 4, 1.0, 0.02
@@ -197,8 +197,10 @@ def _locate_on_kitti(drive: _Drive, scans: Sequence[PosedScan], stereo: MotionSt
 
     Left out are those of whose map no scan is within reach.
     """
-    for number in _every(drive, _KITTI_EVERY)[clouds - 1 :]:
-        chosen = [number - _KITTI_EVERY * k for k in reversed(range(clouds))]
+    for number in _every(drive, _KITTI_EVERY):
+        chosen = _choose_independent(drive, number, stereo, clouds)
+        if len(chosen) < clouds:
+            continue
         used = range(_first_used(drive, chosen[0], stereo), number + 1)
         kept = [scan for k, scan in enumerate(scans) if not _is_near(scan, k, drive, used)]
         position = drive.map_from_camera[number].translation
@@ -209,6 +211,14 @@ def _locate_on_kitti(drive: _Drive, scans: Sequence[PosedScan], stereo: MotionSt
         last = list(_locate(drive, made, chosen, _KITTI_REACH_M, overlay=clouds == 1))[-1]
         if last.clouds == clouds:
             yield replace(last, scans=len(kept))
+
+
+def _choose_independent(drive: _Drive, number: int, stereo: MotionStereo, clouds: int) -> list[int]:
+    """An image and as many before it as there are, up to so many clouds, that share no images."""
+    chosen = [number]
+    while len(chosen) < clouds and (before := _first_used(drive, chosen[0], stereo) - 1) >= _KITTI_EVERY - 1:
+        chosen.insert(0, before)
+    return chosen
 
 
 def _first_used(drive: _Drive, number: int, stereo: MotionStereo) -> int:

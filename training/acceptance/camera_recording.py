@@ -34,10 +34,10 @@ from training.acceptance.camera_worlds import (
     CameraWorld,
     constants_of_clouds,
     context_of,
+    quality_of,
     simulate,
-    spacing_m,
 )
-from training.acceptance.evidence_table import FOREIGN, OWN
+from training.acceptance.evidence_table import FOREIGN
 from training.acceptance.kept_arrays import check_constants, list_constants
 from training.acceptance.kept_hypotheses import RecordedDrive, load_drives, save_drives
 from vloc_ros.assembly import build_camera_cloud_search
@@ -63,7 +63,7 @@ from vloc_ros.mapping.maps.lidar_places import make_lidar_map
 
 _RIGHT_VOXELS, _RIGHT_RAD, _WRONG_VOXELS, _WRONG_RAD = 2.5, np.radians(5.0), 5.0, np.radians(10.0)
 # raise it where what is kept changes its meaning, though no constant does
-_MEANING = 1
+_MEANING = 2
 _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
 
 
@@ -128,14 +128,9 @@ def label_pose(found: Pose, truth: Pose | None, *, voxel_m: float) -> int:
 
 
 def drives_of(folder: Path, split: CameraSplit, number: int, other: int) -> Iterator[tuple[int, CameraDrive]]:
-    """Kind and drive of a world that a map is searched for: all in its own map; in others, of rooms one of its own."""
-    drives = CameraWorld.load(folder, split, other).drives
-    if number == other:
-        yield from ((one.kind, one) for one in drives)
-        return
-    own = [one for one in drives if one.kind == OWN]
-    some = own if split.is_outdoors(other) or not own else [own[number % len(own)]]
-    yield from ((FOREIGN, one) for one in some)
+    """Kind and drive of a world that a map is searched for: all of them, which in other maps are of another place."""
+    for one in CameraWorld.load(folder, split, other).drives:
+        yield one.kind if number == other else FOREIGN, one
 
 
 def make_search(world: CameraWorld, split: CameraSplit, number: int) -> CameraCloudSearch:
@@ -147,7 +142,7 @@ def make_search(world: CameraWorld, split: CameraSplit, number: int) -> CameraCl
     landmark_map = make_lidar_map(
         posed,
         name=f"{split.name}-{number}",
-        spacing_m=0.9 * spacing_m(split, number),
+        spacing_m=0.9 * quality_of(split, number).place_m,
         context=context_of(split, number),
     )
     terms = {name: _NOTHING for name in CAMERA_EVIDENCE if name != "margin"}

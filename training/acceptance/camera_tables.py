@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from training.acceptance.camera_recording import label_pose
 from training.acceptance.evidence_table import EvidenceTable, RecordedQuery
 from training.acceptance.kept_hypotheses import RecordedDrive
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, EVIDENCE_OF, AcceptanceModel
+from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, EVIDENCE_OF
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
 from vloc_ros.core.localization.camera_drive_search import join_all
@@ -65,25 +65,16 @@ def table_of_clouds(recorded: Sequence[RecordedDrive]) -> RecordedTable:
     return _table([_Query(one, k, 1, found) for one in recorded for k, found in enumerate(one.clouds)], CAMERA_KIND)
 
 
-def table_of_drives(
-    recorded: Sequence[RecordedDrive], of_cloud: Callable[[RecordedDrive], AcceptanceModel]
-) -> RecordedTable:
-    """Of two clouds or more, up to each cloud of a drive: each is a query.
-
-    Args:
-        recorded: the drives.
-        of_cloud: the table that scores the single clouds of a drive.
-    """
-    return _table(list(_joined(recorded, of_cloud)), DRIVE_KIND)
+def table_of_drives(recorded: Sequence[RecordedDrive]) -> RecordedTable:
+    """Of two clouds or more, up to each cloud of a drive: each is a query."""
+    return _table(list(_joined(recorded)), DRIVE_KIND)
 
 
-def _joined(
-    recorded: Sequence[RecordedDrive], of_cloud: Callable[[RecordedDrive], AcceptanceModel]
-) -> Iterator[_Query]:
+def _joined(recorded: Sequence[RecordedDrive]) -> Iterator[_Query]:
     for one in recorded:
         for count, found in enumerate(one.drives, 2):
             odometry = one.odom_from_camera[:count]
-            joined = join_all(found, odometry, of_cloud(one), drift=OdometryDrift(), voxel_m=one.voxel_m)
+            joined = join_all(found, odometry, drift=OdometryDrift(), voxel_m=one.voxel_m)
             yield _Query(one, count - 1, count, joined)
 
 

@@ -25,20 +25,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from training.acceptance import recording_quality
 from training.acceptance.evidence_table import ALIASED, OWN
 from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
+from training.acceptance.recording_quality import MapQuality, draw_camera_quality, draw_map_quality
+from training.acceptance.rough_recordings import RoughRecording, scan_roughly
 from vloc_ros.core.clouds import motion_stereo
 from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo, MovingView
 from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.simulation import lidar_noise
 from vloc_ros.simulation.driving import drive_route, plan_route
-from vloc_ros.simulation.lidar_drives import drive_with_lidar
-from vloc_ros.simulation.odometry import simulate_camera_odometry
-from vloc_ros.simulation.render import render
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.town import with_other_cars
 from vloc_ros.simulation.trajectories import walk
@@ -47,12 +47,12 @@ from vloc_ros.simulation.world import make_aliased_world, make_world
 CONDITIONS = ("street, same direction", "street, opposite direction", "indoors")
 SAME_DIRECTION, OPPOSITE_DIRECTION, INDOORS = range(len(CONDITIONS))
 _OUTDOOR, _INDOOR = ("town", "street"), ("room", "apartment", "corridor", "apartment", "yard")
-# of a map, by whether it is of streets: how far it is driven, from place to place, how far scans reach, and how far
-# from the places a camera is searched for
-_LONGEST_M, _PLACE_M, _RANGE_M = {True: 120.0, False: 25.0}, {True: 8.0, False: 1.0}, {True: 40.0, False: 10.0}
-REACH_M = {True: 5.0, False: 1.0}
-# clouds of a drive, and how far apart they are, in ways of which each is made: they overlap, or leave something out
-CLOUDS, _APART = 4, (0.5, 1.3)
+# of a map, by whether it is of streets: how far it is driven, how far scans reach, and how far from the places a camera
+# is searched for
+_LONGEST_M, _RANGE_M = {True: 120.0, False: 25.0}, {True: 40.0, False: 10.0}
+REACH_M = {True: 6.0, False: 1.0}
+# clouds of a drive, and how far apart they are, in ways of which each is made: they share no images
+CLOUDS, _APART = 4, (1.25, 1.9)
 # on a robot the camera is somewhat below or above the LiDAR
 _HEIGHT_M = (0.65, 1.1)
 _CAMERAS = {
@@ -61,7 +61,7 @@ _CAMERAS = {
     False: (Camera("PINHOLE", 480, 360, (390.0, 390.0, 240.0, 180.0)),
             Camera("PINHOLE", 512, 320, (320.0, 320.0, 256.0, 160.0))),
 }  # fmt: skip
-_SPACING_M = {True: (0.6, 1.1), False: (0.07, 0.1)}
+_SPACING_M = {True: (0.7, 1.2), False: (0.08, 0.12)}
 _LEAST_POINTS, _TRIES, _LAP_FRAMES = 300, 4, 200
 
 
@@ -173,9 +173,9 @@ class CameraWorld:
             return CameraWorld(tuple(arrays[f"map-{k}"] for k in range(len(poses))), poses, tuple(drives))
 
 
-def spacing_m(split: CameraSplit, number: int) -> float:
-    """From place to place of a world's map."""
-    return _PLACE_M[split.is_outdoors(number)]
+def quality_of(split: CameraSplit, number: int) -> MapQuality:
+    """Of the scans of a world's map."""
+    return draw_map_quality(np.random.default_rng([split.seed + number, 23]), outdoors=split.is_outdoors(number))
 
 
 def context_of(split: CameraSplit, number: int) -> ScanContext:
@@ -185,7 +185,7 @@ def context_of(split: CameraSplit, number: int) -> ScanContext:
 
 def constants_of_clouds() -> dict[str, str]:
     """Constants that the stored scans and clouds depend on, by their names."""
-    return list_constants(motion_stereo, sys.modules[__name__])
+    return list_constants(motion_stereo, lidar_noise, recording_quality, sys.modules[__name__])
 
 
 def simulate(folder: Path, split: CameraSplit, number: int) -> None:
@@ -198,12 +198,15 @@ def simulate(folder: Path, split: CameraSplit, number: int) -> None:
     if path.exists():
         check_constants(path, constants_of_clouds())
         return
-    outdoors, seed = split.is_outdoors(number), split.seed + number
-    drive = drive_with_lidar(
-        _world(split, number), spacing_m=spacing_m(split, number), seed=seed, longest_m=_LONGEST_M[outdoors]
+    scans, poses = scan_roughly(
+        _world(split, number),
+        quality_of(split, number),
+        seed=split.seed + number,
+        longest_m=_LONGEST_M[split.is_outdoors(number)],
+        range_m=_RANGE_M[split.is_outdoors(number)],
     )
-    arrays = {f"map-{k}": drive.scan(k) for k in range(len(drive))}
-    arrays["map-poses"] = np.array([pose.matrix for pose in drive.map_from_lidar])
+    arrays = {f"map-{k}": points for k, points in enumerate(scans)}
+    arrays["map-poses"] = np.array([pose.matrix for pose in poses])
     drives = list(_drives(split, number))
     for k, one in enumerate(drives):
         for j, cloud in enumerate(one.clouds):
@@ -238,24 +241,27 @@ def _drive(world: World, seed: int, kind: int, condition: int) -> Iterator[Camer
     poses = _way(world, step_m, seed, backwards=condition == OPPOSITE_DIRECTION)
     stereo = MotionStereo.of_voxels(_RANGE_M[outdoors] / 100.0)
     window = int(np.ceil((stereo.path_m + 2 * stereo.baseline_m) / step_m)) + 1
-    apart = max(1, round(rng.uniform(*_APART) * stereo.path_m / step_m))
+    apart = max(window + 1, round(rng.uniform(*_APART) * stereo.path_m / step_m))
     length = window + (CLOUDS - 1) * apart
     if length >= len(poses):
         return
+    recording = RoughRecording(world, camera, poses, step_m, draw_camera_quality(rng, outdoors=outdoors), seed)
     for _ in range(_TRIES):
         first = int(rng.integers(0, len(poses) - length))
-        of_drive = poses[first : first + length + 1]
-        views = [
-            MovingView(_image(world, camera, pose, 10_000 * seed + first + k), odom)
-            for k, (pose, odom) in enumerate(
-                zip(of_drive, simulate_camera_odometry(of_drive, 1000 * seed), strict=True)
+        last = [first + window + k * apart for k in range(CLOUDS)]
+        odometry = recording.simulate_odometry(first, last[-1])
+        calibrated = recording.quality.calibrate(camera)
+        clouds = list[CameraCloud]()
+        for end in last:
+            used = range(end - window, end + 1)
+            clouds.append(
+                stereo.reconstruct([MovingView(recording.image(k), odometry[k - first]) for k in used], calibrated)
             )
-        ]
-        last = [window + k * apart for k in range(CLOUDS)]
-        clouds = [stereo.reconstruct(views[end - window : end + 1], camera) for end in last]
-        if all(len(cloud) >= _LEAST_POINTS for cloud in clouds):
-            odometry = tuple(views[end].odom_from_camera for end in last)
-            yield CameraDrive(kind, condition, tuple(clouds), odometry, tuple(of_drive[end] for end in last))
+            if len(clouds[-1]) < _LEAST_POINTS:
+                break
+        else:
+            of_clouds = tuple(odometry[end - first] for end in last)
+            yield CameraDrive(kind, condition, tuple(clouds), of_clouds, tuple(poses[end] for end in last))
             return
 
 
@@ -270,10 +276,6 @@ def _way(world: World, step_m: float, seed: int, *, backwards: bool) -> list[Pos
     lap = np.array([pose.translation for pose in walk(world, _LAP_FRAMES, seed, height_m=height_m)])
     length_m = float(np.linalg.norm(np.diff(lap, axis=0), axis=1).sum())
     return walk(world, int(length_m / step_m), seed, height_m=height_m)
-
-
-def _image(world: World, camera: Camera, pose: Pose, seed: int) -> Array:
-    return np.asarray(cv2.cvtColor(render(world, camera, pose, seed=seed), cv2.COLOR_BGR2GRAY))
 
 
 def _cloud(rows: Array) -> CameraCloud:

@@ -50,35 +50,38 @@ from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 _NAME = "acceptance.cameras"
 # drives are few: each counts once, however many clouds it has and maps it is searched in
 _RATES = (*RATES, 0.2, 0.3, 0.5)
+# so few negatives do not show the surest wrong pose: thresholds stand at odds of a half more than it has
+_ABOVE_WRONG = np.log(1.5)
+# of drives, evidence that tells more of how clean a recording is than of the pose is left out; the rest is relative: to
+# the other poses that a cloud's search finds, to odometry, to the best pose elsewhere
+_LEFT_OUT = {CAMERA_KIND: (), DRIVE_KIND: ("inliers", "strength", "found")}
 
 
 def fit_clouds(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
     """The table of single clouds, with thresholds."""
     fit, choose = (table_of_clouds(recorded[name]).table for name in ("fit", "choose"))
-    return _choose(fit_terms(fit, name=CAMERA_KIND), fit, choose, recorded["choose"])
+    return _choose(_fit(fit), fit, choose, recorded["choose"])
 
 
-def fit_drives(recorded: dict[str, list[RecordedDrive]], of_cloud: AcceptanceModel) -> AcceptanceModel:
-    """The table of drives, with thresholds.
+def fit_drives(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
+    """The table of drives, with thresholds."""
+    fit, choose = (table_of_drives(recorded[name]).table for name in ("fit", "choose"))
+    return _choose(_fit(fit), fit, choose, recorded["choose"])
 
-    The log odds of the fitted drives' single clouds are those of tables that were fitted without the maps of them:
-    the drives of other splits are not known to their table either.
-    """
-    halves = [[one for one in recorded["fit"] if one.map_number % 2 == half] for half in (0, 1)]
-    without = [fit_terms(table_of_clouds(half).table, name=CAMERA_KIND) for half in halves[::-1]]
-    fit = table_of_drives(recorded["fit"], lambda one: without[one.map_number % 2]).table
-    choose = table_of_drives(recorded["choose"], lambda _: of_cloud).table
-    return _choose(fit_terms(fit, name=DRIVE_KIND), fit, choose, recorded["choose"])
+
+def _fit(table: EvidenceTable) -> AcceptanceModel:
+    kind = table.evidence_kind
+    return fit_terms(table, name=kind, left_out=_LEFT_OUT[kind])
 
 
 def _choose(
     model: AcceptanceModel, fit: EvidenceTable, choose: EvidenceTable, drives: Sequence[RecordedDrive]
 ) -> AcceptanceModel:
-    """The model with thresholds that no wrong answer of either split reaches, and that are better than chance."""
+    """The model with thresholds that no wrong answer of either split comes near, and that are better than chance."""
     independent = len({_identify(one) for one in drives if one.kind == FOREIGN})
     thresholds = choose_thresholds(model, choose, rates=_RATES, independent=independent)
     chosen = refuse_known_wrong(thresholds, fit, choose)
-    return replace(chosen, thresholds=np.maximum(chosen.thresholds, 0.0))
+    return replace(chosen, thresholds=np.maximum(chosen.thresholds, 0.0) + _ABOVE_WRONG)
 
 
 def _identify(drive: RecordedDrive) -> tuple[int, bytes]:
@@ -128,9 +131,9 @@ def calibrate(model: AcceptanceModel, tables: Sequence[RecordedTable]) -> Covari
 def _run(args: argparse.Namespace) -> None:
     recorded = {name: collect(args.data, split, maps=args.maps, others=args.others) for name, split in SPLITS.items()}
     of_cloud = fit_clouds(recorded)
-    of_drive, folder = fit_drives(recorded, of_cloud), args.out or FOLDER
+    of_drive, folder = fit_drives(recorded), args.out or FOLDER
     clouds = {name: table_of_clouds(drives) for name, drives in recorded.items()}
-    drives = {name: table_of_drives(those, lambda _: of_cloud) for name, those in recorded.items()}
+    drives = {name: table_of_drives(those) for name, those in recorded.items()}
     figures = dict[str, Any]()
     for model, tables in ((of_cloud, clouds), (of_drive, drives)):
         calibration = calibrate(model, [tables["fit"], tables["choose"]])

@@ -28,11 +28,12 @@ from training.acceptance.kept_arrays import save_with_constants
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import CAMERA_EVIDENCE, CameraEvidence
+from vloc_ros.core.localization.camera_drive_following import best_of, is_found
 from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis
 
 # of a row: the drive, how many clouds are compared, the hypothesis, the cloud; then of the cloud's hypothesis there
 _NUMBERS = ("drive", "clouds", "hypothesis", "cloud", "scene", "agrees", "found", "points", "cells")
-_POSE = 7
+_POSE, _UNCERTAINTY = 7, 6 + 36
 
 Clouds = Sequence[Sequence[CameraHypothesis]]
 Drives = Sequence[Sequence[DriveHypothesis]]
@@ -72,7 +73,7 @@ def save_drives(path: Path, kept: Sequence[tuple[Clouds, Drives]], constants: Ma
     def add(numbers: Sequence[int], one: CameraHypothesis, *, agrees: bool, found: bool) -> None:
         poses = [np.concatenate([p.translation, p.quaternion]) for p in (one.scene_from_camera, one.map_from_camera)]
         head = [*numbers, one.scene, agrees, found, one.points, len(one.cells)]
-        rows.append(np.concatenate([head, *poses, one.evidence.values(), one.covariance.ravel()]))
+        rows.append(np.concatenate([head, *poses, one.evidence.values(), one.scale_error, one.covariance.ravel()]))
         cells.append(one.cells)
 
     for drive, (clouds, drives) in enumerate(kept):
@@ -83,7 +84,7 @@ def save_drives(path: Path, kept: Sequence[tuple[Clouds, Drives]], constants: Ma
             for rank, whole in enumerate(of_drive):
                 for k, at in enumerate(whole.at):
                     add((drive, count, rank, k), at, agrees=whole.agrees[k], found=whole.found[k])
-    width = len(_NUMBERS) + 2 * _POSE + len(CAMERA_EVIDENCE) + 36
+    width = len(_NUMBERS) + 2 * _POSE + len(CAMERA_EVIDENCE) + _UNCERTAINTY
     arrays = {"rows": np.reshape(rows, (-1, width)), "cells": np.concatenate(cells)}
     save_with_constants(path, constants, arrays)
 
@@ -118,7 +119,7 @@ def load_drives(
             tuple(pose if kind == OWN else None for pose in one.map_from_camera),
             one.odom_from_camera,
             tuple(map(tuple, singles)),
-            tuple(tuple(whole.freeze() for whole in wholes) for wholes in joint),
+            tuple(tuple(whole.freeze(singles, voxel_m) for whole in wholes) for wholes in joint),
         )
         for (kind, one), (singles, joint) in zip(drives, of_drive, strict=True)
     ]
@@ -138,9 +139,10 @@ class _Whole:
         self.agrees.append(agrees)
         self.found.append(found)
 
-    def freeze(self) -> DriveHypothesis:
-        """The hypothesis."""
-        return DriveHypothesis(tuple(self.at), tuple(self.agrees), tuple(self.found))
+    def freeze(self, singles: Clouds, voxel_m: float) -> DriveHypothesis:
+        """The hypothesis, by the hypotheses of the single clouds."""
+        first = [is_found(best_of(own), at, voxel_m=voxel_m) for own, at in zip(singles, self.at, strict=False)]
+        return DriveHypothesis(tuple(self.at), tuple(self.agrees), tuple(self.found), tuple(first))
 
 
 def _read(row: Array, cells: Array) -> CameraHypothesis:
@@ -149,14 +151,15 @@ def _read(row: Array, cells: Array) -> CameraHypothesis:
     in_scene, in_map = (
         Pose.from_quaternion(row[at + 3 : at + _POSE], row[at : at + 3]) for at in (start, start + _POSE)
     )
-    evidence = row[start + 2 * _POSE : -36]
+    evidence, uncertainty = row[start + 2 * _POSE : -_UNCERTAINTY], row[-_UNCERTAINTY:]
     return CameraHypothesis(
         int(numbers["scene"]),
         "map",
         in_scene,
         in_map,
         CameraEvidence(**dict(zip(CAMERA_EVIDENCE, map(float, evidence), strict=True))),
-        row[-36:].reshape(6, 6),
+        uncertainty[6:].reshape(6, 6),
+        uncertainty[:6],
         int(numbers["points"]),
         cells,
     )

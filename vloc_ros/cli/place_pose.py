@@ -69,7 +69,10 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--reach-up", type=float, default=0.5, metavar="M", help="vertically, to the next place at most (default: 0.5)"
     )
     parser.add_argument(
-        "--every", type=int, metavar="N", help="make a cloud at every N-th image (default: by the distance travelled)"
+        "--every",
+        type=int,
+        metavar="N",
+        help="make a cloud at every N-th image (default: where the last one has ended)",
     )
     parser.add_argument(
         "--truth", type=Path, metavar="TUM", help="true poses of the camera in the map, to compare with"

@@ -37,8 +37,10 @@ from vloc_ros.storage.images import read_image
 
 # images before the one to localize that are read: the path limits them further
 _MOST_IMAGES = 60
-# before the first cloud, from cloud to cloud, and from the first of those compared to the last, in ways of a cloud
-_FIRST, _APART, _LONGEST = 0.5, 0.75, 5.0
+# before the first cloud, and from the first of those compared to the last, in ways of a cloud
+_FIRST, _LONGEST = 0.5, 6.0
+# of clouds that are nearer to each other, in ways of a cloud, one is kept for those after it
+_KEPT_APART = 0.125
 # squared Mahalanobis distance of two accepted poses; of consistent ones one in a hundred thousand is larger
 _CONTRADICTS = 34.0
 
@@ -49,9 +51,11 @@ class LocatedCamera:
 
     Attributes:
         number: of the image.
+        name: of its file.
         image: (H, W) uint8 grey.
         cloud: of it and those before it.
-        clouds: how many clouds, this one and those before it, the result is of; 0 where this one has too few points.
+        clouds: how many clouds, this one and those before it that share no images, the result is of; 0 where this one
+            has too few points.
         alone: by this cloud alone, the pose of the optical frame, or why there is none.
         result: by all of them.
         hypotheses: of all of them, best first.
@@ -59,6 +63,7 @@ class LocatedCamera:
     """
 
     number: int
+    name: str
     image: Array
     cloud: CameraCloud
     clouds: int
@@ -69,14 +74,13 @@ class LocatedCamera:
 
 
 def choose_images(odom_from_camera: Sequence[Pose], stereo: MotionStereo) -> list[int]:
-    """Which images have a cloud: the first after half the path of one, and then one after three quarters of it each."""
+    """Which images have a cloud: the first after half of its path, then each that shares no images with the last."""
     positions = np.array([pose.translation for pose in odom_from_camera])
     way_m = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(positions, axis=0), axis=1))])
-    chosen, next_m = list[int](), _FIRST * stereo.path_m
-    for number, at_m in enumerate(way_m):
-        if at_m >= next_m:
-            chosen.append(number)
-            next_m = at_m + _APART * stereo.path_m
+    chosen = list[int]()
+    for number in np.flatnonzero(way_m >= _FIRST * stereo.path_m):
+        if not chosen or _first_used(odom_from_camera, int(number), stereo) > chosen[-1]:
+            chosen.append(int(number))
     return chosen
 
 
@@ -92,7 +96,9 @@ def find_poses(
     chosen: Sequence[int],
     read: Callable[[Path], Any] = read_image,
 ) -> Iterator[LocatedCamera]:
-    """Where some images were taken, each by the clouds of it and of those chosen before it.
+    """Where some images were taken, each by its cloud and those before it that share no images.
+
+    Clouds of the same images would confirm each other, whatever they show.
 
     Args:
         search: in the map.
@@ -108,19 +114,21 @@ def find_poses(
     Raises:
         InputError: an image does not fit the camera, or the lattice of poses would be too large.
     """
-    images, window = dict[int, Any](), list[DriveCloud]()
+    images, kept = dict[int, Any](), list[_KeptCloud]()
     for number in chosen:
-        numbers = range(max(0, number - _MOST_IMAGES), number + 1)
+        numbers = _numbers_until(number)
         images = {k: images[k] if k in images else _read_grey(paths[k], read) for k in numbers}
         cloud = stereo.reconstruct([MovingView(images[k], odom_from_camera[k]) for k in numbers], camera)
-        odom = odom_from_camera[number]
+        odom, name = odom_from_camera[number], paths[number].name
         one, alone = search.search_cloud(cloud, odom, reach_m=reach_m, reach_up_m=reach_up_m)
         if one is None:
-            yield LocatedCamera(number, images[number], cloud, 0, alone, alone, [], [])
+            yield LocatedCamera(number, name, images[number], cloud, 0, alone, alone, [], [])
             continue
-        window = [*(before for before in window[1 - MOST_CLOUDS :] if _is_recent(before, odom, stereo)), one]
+        last = _KeptCloud(number, _first_used(odom_from_camera, number, stereo), one)
+        window = _choose_independent([*(before for before in kept if _is_recent(before.cloud, odom, stereo)), last])
+        kept = [*_thin(kept, one, stereo), last]
         result, found = search.localize(window) if len(window) > 1 else (alone, one.found)
-        yield LocatedCamera(number, images[number], cloud, len(window), alone, result, found, one.found)
+        yield LocatedCamera(number, name, images[number], cloud, len(window), alone, result, found, one.found)
 
 
 def settle_drive(
@@ -147,7 +155,7 @@ def settle_drive(
     for k, one in enumerate(accepted):
         for other in accepted[:k]:
             if _contradict(one, other, odom_from_camera, drift):
-                reason = f"images {other.number + 1} and {one.number + 1} lead to poses that contradict odometry"
+                reason = f"images {other.name} and {one.name} lead to poses that contradict odometry"
                 return [
                     result.refused_as(Status.AMBIGUOUS, reason) if result.ok else result for result in results
                 ], one.result.refused_as(Status.AMBIGUOUS, reason)
@@ -167,7 +175,7 @@ def _unless_contradicted(
     for other in accepted:
         first, second = sorted((one, other), key=lambda located: located.number)
         if _contradict(second, first, odom_from_camera, drift):
-            reason = f"the pose contradicts that of image {other.number + 1} by odometry"
+            reason = f"the pose contradicts that of image {other.name} by odometry"
             return one.result.refused_as(Status.AMBIGUOUS, reason)
     return one.result
 
@@ -192,8 +200,48 @@ def _contradict(
     return float(error @ np.linalg.solve(allowed, error)) > _CONTRADICTS
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _KeptCloud:
+    """A cloud, the number of its image, and that of the first image that it is made of."""
+
+    number: int
+    first: int
+    cloud: DriveCloud
+
+
+def _choose_independent(kept: Sequence[_KeptCloud]) -> list[DriveCloud]:
+    """The last cloud and those before it that share no images with each other, the last ones."""
+    chosen = [kept[-1]]
+    for one in reversed(kept[:-1]):
+        if len(chosen) < MOST_CLOUDS and one.number < chosen[0].first:
+            chosen.insert(0, one)
+    return [one.cloud for one in chosen]
+
+
+def _thin(kept: Sequence[_KeptCloud], one: DriveCloud, stereo: MotionStereo) -> list[_KeptCloud]:
+    """The clouds to keep beside one that comes: recent ones, each some way from the one before."""
+    recent = [before for before in kept if _is_recent(before.cloud, one.odom_from_camera, stereo)]
+    if len(recent) > 1 and _distance_m(recent[-2].cloud, one.odom_from_camera) < _KEPT_APART * stereo.path_m:
+        del recent[-1]
+    return recent
+
+
+def _numbers_until(number: int) -> range:
+    return range(max(0, number - _MOST_IMAGES), number + 1)
+
+
+def _first_used(odom_from_camera: Sequence[Pose], number: int, stereo: MotionStereo) -> int:
+    """Number of the first image that the cloud of one is made of."""
+    numbers = _numbers_until(number)
+    return numbers[0] + stereo.first_used([odom_from_camera[k] for k in numbers])
+
+
 def _is_recent(before: DriveCloud, odom_from_camera: Pose, stereo: MotionStereo) -> bool:
-    return before.odom_from_camera.distance_to(odom_from_camera)[0] <= _LONGEST * stereo.path_m
+    return _distance_m(before, odom_from_camera) <= _LONGEST * stereo.path_m
+
+
+def _distance_m(one: DriveCloud, odom_from_camera: Pose) -> float:
+    return one.odom_from_camera.distance_to(odom_from_camera)[0]
 
 
 def _read_grey(path: Path, read: Callable[[Path], Any]) -> Any:

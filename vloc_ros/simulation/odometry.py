@@ -99,5 +99,23 @@ def simulate_camera_odometry(
     return poses
 
 
+def shift_clock(poses: Sequence[Pose], late: float) -> list[Pose]:
+    """The poses of evenly spaced images by a clock that is off; before the first and after the last, theirs.
+
+    Args:
+        poses: of each image.
+        late: images by which each pose is of a later time, negative where of an earlier one.
+    """
+    shifted = list[Pose]()
+    for i in range(len(poses)):
+        at = float(np.clip(i + late, 0, len(poses) - 1))
+        before = min(int(at), len(poses) - 2) if len(poses) > 1 else 0
+        step, share = poses[before].inverse() @ poses[min(before + 1, len(poses) - 1)], at - before
+        shifted.append(
+            poses[before] @ Pose.from_rotation_vector(share * step.rotation_vector, share * step.translation)
+        )
+    return shifted
+
+
 def _turn(yaw: float) -> Array:
     return np.asarray(cv2.Rodrigues(np.array([0.0, 0.0, yaw]))[0])

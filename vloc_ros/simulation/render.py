@@ -39,7 +39,15 @@ _LEVEL_BIAS = 0.25  # coarser than the footprint's geometric mean, which aliases
 _MIN_VOLUME = 1e-12
 
 
-def render(world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY, seed: int = 0) -> Array:
+def render(
+    world: World,
+    camera: Camera,
+    map_from_camera: Pose,
+    *,
+    lighting: Lighting = DAY,
+    seed: int = 0,
+    moving: World | None = None,
+) -> Array:
     """Render the image of a camera.
 
     Args:
@@ -48,15 +56,28 @@ def render(world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lig
         map_from_camera: pose of the optical frame, x right, y down, z forward.
         lighting: the light and the sensor.
         seed: seed of noise, exposure and motion blur; equal seeds give equal images.
+        moving: surfaces that are in this image alone; what is kept of a world is not made anew for them.
 
     Returns:
         (H, W, 3) uint8 BGR.
     """
-    return expose(render_radiance(world, camera, map_from_camera, lighting=lighting), lighting, seed)
+    return expose(render_radiance(world, camera, map_from_camera, lighting=lighting, moving=moving), lighting, seed)
 
 
-def render_radiance(world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY) -> Array:
+def render_radiance(
+    world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY, moving: World | None = None
+) -> Array:
     """(H, W, 3) float32 radiance, 0..255, as of a perfect sensor: without lens, noise and exposure."""
+    image, inverse_depth = _render_surfaces(world, camera, map_from_camera, lighting)
+    if moving is not None and moving.rectangles:
+        before, inverse_depth_before = _render_surfaces(moving, camera, map_from_camera, lighting)
+        nearer = inverse_depth_before > inverse_depth
+        image[nearer] = before[nearer]
+    return image
+
+
+def _render_surfaces(world: World, camera: Camera, map_from_camera: Pose, lighting: Lighting) -> tuple[Array, Array]:
+    """(H, W, 3) float32 radiance, and (H, W) inverse depth, 0 without a surface."""
     rays = _pixel_rays(camera)
     surfaces = _Surfaces.select_facing(world, map_from_camera)
     seen = _find_nearest(surfaces, rays)
@@ -64,7 +85,7 @@ def render_radiance(world: World, camera: Camera, map_from_camera: Pose, *, ligh
     image = np.zeros((camera.height, camera.width, 3), np.float32)
     for index in np.unique(seen.surface[seen.surface >= 0]):
         _paint(image, seen, int(index), world, surfaces, light, rays)
-    return image
+    return image, seen.inverse_depth
 
 
 def render_depth(world: World, camera: Camera, map_from_camera: Pose) -> Array:

@@ -77,10 +77,10 @@ def _drive(kind: int) -> RecordedDrive:
     evidence = CameraEvidence(7.0, 0.9, 0.7, 0.8, 0.95, 0.95, 1.0, -2.0, 1.5, 2.0)
     covariance = np.diag(np.repeat([0.02**2, 0.005**2], 3))
     at = tuple(
-        CameraHypothesis(0, "map", pose, pose, evidence, covariance, 900, 50 * k + np.arange(50))
+        CameraHypothesis(0, "map", pose, pose, evidence, covariance, np.zeros(6), 900, 50 * k + np.arange(50))
         for k, pose in enumerate(truth)
     )
-    drives = tuple((DriveHypothesis(at[:n], (True,) * n, (True,) * (n - 1) + (False,)),) for n in (2, 3))
+    drives = tuple((DriveHypothesis(at[:n], (True,) * n, (True,) * (n - 1) + (False,), (True,) * n),) for n in (2, 3))
     known = truth if kind == OWN else (None,) * 3
     return RecordedDrive(kind, 2, 5, 4, 0.1, known, truth, tuple((one,) for one in at), drives)
 
@@ -89,8 +89,7 @@ def test_each_cloud_and_each_count_of_clouds_is_a_query() -> None:
     clouds = table_of_clouds([_drive(OWN)])
     assert clouds.table.label.tolist() == [1, 1, 1]
     assert clouds.clouds.tolist() == [1, 1, 1]
-    model = read_acceptance_model(CAMERA_KIND)
-    drives = table_of_drives([_drive(OWN)], lambda _: model)
+    drives = table_of_drives([_drive(OWN)])
     assert drives.table.label.tolist() == [1, 1]
     assert drives.clouds.tolist() == [2, 3]
     assert drives.table.evidence_of("found").tolist() == pytest.approx([1 / 2, 2 / 3])
@@ -98,8 +97,7 @@ def test_each_cloud_and_each_count_of_clouds_is_a_query() -> None:
 
 
 def test_of_another_place_every_hypothesis_is_wrong() -> None:
-    model = read_acceptance_model(CAMERA_KIND)
-    drives = table_of_drives([_drive(FOREIGN)], lambda _: model)
+    drives = table_of_drives([_drive(FOREIGN)])
     assert drives.table.label.tolist() == [0, 0]
     assert np.isnan(drives.errors).all()
 

@@ -127,6 +127,17 @@ class MotionStereo:
             )
         return self._merge(parts)
 
+    def first_used(self, odom_from_camera: Sequence[Pose]) -> int:
+        """Number of the first image that the cloud of the last one is made of; the last where it has no partner.
+
+        Clouds that share no images are independent.
+
+        Args:
+            odom_from_camera: of each image, in the order of time; one at least.
+        """
+        pairs = self._pairs(odom_from_camera)
+        return min((before for _, before in pairs), default=len(odom_from_camera) - 1)
+
     def _pairs(self, poses: Sequence[Pose]) -> list[tuple[int, int]]:
         """Of every image within the path, the last one before it that is a baseline away."""
         positions, pairs = np.array([pose.translation for pose in poses]), []

@@ -22,6 +22,8 @@ error of odometry's scale is common to all parts and comes to it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from vloc_ros.core.clouds.motion_stereo import CameraCloud
@@ -37,10 +39,26 @@ _PART_RAD = np.radians(12.0)
 _LEAST_PARTS, _LEAST_PARTS_OF_HALF, _LEAST_IN_HALF = 8, 2, 20
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CameraUncertainty:
+    """How far off a camera's pose may be.
+
+    Attributes:
+        covariance: (6, 6) of the camera in the scene, not calibrated.
+        scale_error: (6,) error of the pose where odometry's distances are too long by one standard deviation. The
+            covariance includes it.
+        halves_m: distance between the positions by two halves of the cloud.
+    """
+
+    covariance: Array
+    scale_error: Array
+    halves_m: float
+
+
 def estimate_camera_covariance(
     cloud: CameraCloud, scene_from_camera: Pose, agreement: CameraAgreement, *, scale_std: float
-) -> tuple[Array, float]:
-    """(6, 6) covariance of the camera in the scene, not calibrated, and the distance between two halves' positions.
+) -> CameraUncertainty:
+    """The covariance of a camera's pose by the surfaces that its cloud was aligned with.
 
     Of a view that is too narrow for it, the covariance is that of an unknown pose and the distance infinite.
 
@@ -56,17 +74,19 @@ def estimate_camera_covariance(
     information = weighted.T @ jacobian
     parts, which = np.unique(parts_of_view(cloud.points[used], part_rad=_PART_RAD), return_inverse=True)
     if len(parts) < _LEAST_PARTS:
-        return np.eye(6) / _LEAST_INFORMATION, np.inf
-    by_scale = _invert(information) @ weighted.T @ _lengthen(cloud, scene_from_camera, agreement, used)
+        return CameraUncertainty(np.eye(6) / _LEAST_INFORMATION, np.zeros(6), np.inf)
+    lengthened = weighted.T @ _lengthen(cloud, scene_from_camera, agreement, used)
+    scale_error = -scale_std * _invert(information) @ lengthened
     moved = np.array([_leave_out(information, weighted, jacobian, residuals, which == k) for k in range(len(parts))])
     covariance = _invert(information) + (len(parts) - 1) / len(parts) * moved.T @ moved
-    covariance = covariance + scale_std**2 * np.outer(by_scale, by_scale)
+    covariance = covariance + np.outer(scale_error, scale_error)
     widened = widen_open_direction(covariance, agreement.matches.normals[used])
     is_first = parts % 2 == 0
     halves = (is_first[which], ~is_first[which])
     if min(is_first.sum(), (~is_first).sum()) < _LEAST_PARTS_OF_HALF or min(map(np.sum, halves)) < _LEAST_IN_HALF:
-        return widened, np.inf
-    return widened, _distance_of_halves(weighted, jacobian, residuals, halves)
+        return CameraUncertainty(widened, scale_error, np.inf)
+    halves_m = _distance_of_halves(weighted, jacobian, residuals, halves)
+    return CameraUncertainty(widened, scale_error, halves_m)
 
 
 def _leave_out(information: Array, weighted: Array, jacobian: Array, residuals: Array, part: Array) -> Array:

@@ -46,6 +46,8 @@ class CameraHypothesis:
         map_from_camera: the same in the map's frame.
         evidence: with the margin over the best other pose.
         covariance: (6, 6) of the camera in the map's frame, not calibrated.
+        scale_error: (6,) error of the pose where odometry's distances are too long by one standard deviation, in the
+            map's axes; all clouds of a drive share it. The covariance includes it.
         points: of the cloud that were compared.
         cells: (C,) int64 ascending numbers of the scene's cells with upright points of the cloud on surfaces.
     """
@@ -56,6 +58,7 @@ class CameraHypothesis:
     map_from_camera: Pose
     evidence: CameraEvidence | CameraDriveEvidence
     covariance: Array
+    scale_error: Array
     points: int
     cells: Array
 

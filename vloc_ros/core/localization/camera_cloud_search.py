@@ -227,13 +227,27 @@ class CameraCloudSearch:
         """A hypothesis without the margin."""
         scene, of_map = self._prepare(number), self._map.scenes[number]
         agreement = self._alignment.compare(cloud, scene.target, pose)
-        covariance, halves_m = estimate_camera_covariance(cloud, pose, agreement, scale_std=self._scale_std)
+        known = estimate_camera_covariance(cloud, pose, agreement, scale_std=self._scale_std)
         evidence = measure_camera_evidence(
-            cloud, pose, agreement, scene.grid, scene.places, covariance=covariance, halves_m=halves_m
+            cloud,
+            pose,
+            agreement,
+            scene.grid,
+            scene.places,
+            covariance=known.covariance,
+            halves_m=known.halves_m,
         )
-        cells = occupied_cells(agreement, cell_m=self._voxel_m)
-        map_from_camera = of_map.map_from(pose)
-        return CameraHypothesis(number, of_map.frame_id, pose, map_from_camera, evidence, covariance, len(cloud), cells)
+        return CameraHypothesis(
+            number,
+            of_map.frame_id,
+            pose,
+            of_map.map_from(pose),
+            evidence,
+            known.covariance,
+            known.scale_error,
+            len(cloud),
+            occupied_cells(agreement, cell_m=self._voxel_m),
+        )
 
 
 def weigh(found: Sequence[CameraHypothesis], *, voxel_m: float) -> list[CameraHypothesis]:

@@ -14,8 +14,8 @@
 
 """Evidence for a pose of a moving camera by several clouds of one drive, which odometry holds together.
 
-Clouds that show the same surfaces tell less than as many that show different ones: their log odds are added, and count
-by the share of different cells among all that they have.
+Little of it depends on how clean images and maps are: it compares the pose with the others that each cloud's search
+finds, with odometry, and with the best pose elsewhere.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.pose_estimation import largest_position_std
 
-# one cloud says no more than this for a pose, or against it
-_MOST_ODDS = 5.0
 _LEAST = 1e-3
+# of simulated recordings, rough ones included, most clouds at right poses have this strength and few at wrong ones
+_SUFFICES = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,12 @@ class CameraDriveEvidence:
 
     Attributes:
         inliers: natural logarithm of 1 + the different cells of the scene with upright points on surfaces.
-        odds: sum of the clouds' log odds, less where the clouds show the same surfaces.
-        worst: the least of the clouds' log odds.
         strength: mean of the clouds' strength, the support less the rays that went through surfaces; competing poses
             are compared by it.
+        worst: the least of the clouds' strengths, 0.2 at most: more tells of how clean the recording is.
         found: share of the clouds whose own search found the pose.
+        first: number of the clouds whose own search found the pose and none that is stronger, and whose certain points
+            lie within a voxel of the surfaces there, at the median: a cloud without certain points fits anything.
         consistency: negative natural logarithm of how far the clouds' poses are off odometry, in standard deviations.
         certainty: negative natural logarithm of the position's largest standard deviation, in voxels, before
             calibration.
@@ -54,10 +55,10 @@ class CameraDriveEvidence:
     """
 
     inliers: float
-    odds: float
-    worst: float
     strength: float
+    worst: float
     found: float
+    first: float
     consistency: float
     certainty: float
     margin: float = CLEAR_MARGIN
@@ -73,8 +74,8 @@ CAMERA_DRIVE_EVIDENCE = tuple(item.name for item in fields(CameraDriveEvidence))
 def measure_drive_evidence(
     clouds: Sequence[CameraEvidence],
     cells: Sequence[Array],
-    odds: Sequence[float],
     found: Sequence[bool],
+    first: Sequence[bool],
     deviations: Sequence[float],
     covariance: Array,
     *,
@@ -85,22 +86,20 @@ def measure_drive_evidence(
     Args:
         clouds: the evidence of each at its pose.
         cells: of each, numbers of the scene's cells with upright points on surfaces.
-        odds: log odds of each by itself.
         found: whether its own search found the pose.
+        first: whether that is the strongest it found.
         deviations: of each but the first, how far its pose is off that of the one before and odometry, in standard
             deviations.
         covariance: (6, 6) of the pose by all clouds, not calibrated.
         voxel_m: size of the map's voxels.
     """
-    different, all_of_them = len(np.unique(np.concatenate(cells))), sum(map(len, cells))
-    clipped = np.clip(odds, -_MOST_ODDS, _MOST_ODDS)
     root_mean_square = float(np.sqrt(np.mean(np.square(deviations))))
     return CameraDriveEvidence(
-        inliers=float(np.log1p(different)),
-        odds=float(clipped.sum()) * different / max(all_of_them, 1),
-        worst=float(clipped.min()),
+        inliers=float(np.log1p(len(np.unique(np.concatenate(cells))))),
         strength=_mean([one.strength for one in clouds]),
+        worst=min(_SUFFICES, *(one.strength for one in clouds)),
         found=_mean(found),
+        first=float(sum(own and one.fit > 0.0 for own, one in zip(first, clouds, strict=True))),
         consistency=_log_of(root_mean_square),
         certainty=_log_of(largest_position_std(covariance) / voxel_m),
     )

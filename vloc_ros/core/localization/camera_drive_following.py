@@ -121,23 +121,36 @@ class DriveFollower:
         return one._steps[key]
 
     def _measure(self, clouds: Sequence[DriveCloud], scene: int, steps: Sequence[_Step]) -> DriveHypothesis:
-        at, found = list[CameraHypothesis](), list[bool]()
+        at, found, first = list[CameraHypothesis](), list[bool](), list[bool]()
         for one, step in zip(clouds, steps, strict=True):
             key = _key(scene, step.pose)
             if key not in one._measured:
                 one._measured[key] = self._search.measure_at(one.cloud, scene, step.pose)
             at.append(one._measured[key])
-            found.append(
-                any(
-                    scene == own.scene and self._is_near(own.scene_from_camera, step.pose, _FOUND_VOXELS, _FOUND_RAD)
-                    for own in one.found
-                )
-            )
-        return DriveHypothesis(tuple(at), tuple(step.agrees for step in steps), tuple(found))
+            found.append(is_found(one.found, at[-1], voxel_m=self._search.voxel_m))
+            first.append(is_found(best_of(one.found), at[-1], voxel_m=self._search.voxel_m))
+        return DriveHypothesis(tuple(at), tuple(step.agrees for step in steps), tuple(found), tuple(first))
 
     def _is_near(self, one: Pose, other: Pose, voxels: float, turn_rad: float) -> bool:
         distance_m, turned_rad = one.distance_to(other)
         return bool(distance_m <= voxels * self._search.voxel_m and turned_rad <= turn_rad)
+
+
+def is_found(own: Sequence[CameraHypothesis], at: CameraHypothesis, *, voxel_m: float) -> bool:
+    """Whether the pose of a hypothesis is among those of a cloud's own search."""
+    return any(
+        at.scene == one.scene and _is_near(one.scene_from_camera, at.scene_from_camera, voxel_m=voxel_m) for one in own
+    )
+
+
+def best_of(own: Sequence[CameraHypothesis]) -> list[CameraHypothesis]:
+    """The strongest hypothesis of a cloud's own search, if it has any."""
+    return sorted(own, key=lambda one: -one.evidence.strength)[:1]
+
+
+def _is_near(one: Pose, other: Pose, *, voxel_m: float) -> bool:
+    distance_m, turned_rad = one.distance_to(other)
+    return bool(distance_m <= _FOUND_VOXELS * voxel_m and turned_rad <= _FOUND_RAD)
 
 
 def _key(scene: int, pose: Pose) -> Hashable:

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +26,6 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
 from vloc_ros.core.localization.camera_drive_evidence import measure_drive_evidence
-from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 
 # added to what covariances and drift allow: half a voxel, and half a degree
 _FLOOR_VOXELS, _FLOOR_RAD = 0.5, np.radians(0.5)
@@ -75,17 +74,18 @@ class DriveHypothesis:
         at: the hypothesis of each cloud, in the order of time, all in one scene.
         agrees: whether each was aligned near where odometry has it; the others are where odometry has them.
         found: whether its own search found the pose.
+        first: whether the pose is the strongest that its own search found.
     """
 
     at: tuple[CameraHypothesis, ...]
     agrees: tuple[bool, ...]
     found: tuple[bool, ...]
+    first: tuple[bool, ...]
 
 
 def join_drive(
     one: DriveHypothesis,
     odom_from_camera: Sequence[Pose],
-    odds_of: Callable[[CameraEvidence], float],
     *,
     drift: OdometryDrift,
     voxel_m: float,
@@ -95,17 +95,16 @@ def join_drive(
     Args:
         one: of the drive, of two clouds at least.
         odom_from_camera: of each cloud.
-        odds_of: log odds of a cloud by itself.
         drift: of odometry.
         voxel_m: size of the map's voxels.
     """
-    pose, covariance = _fuse(one, odom_from_camera, drift, voxel_m)
+    pose, covariance, scale_error = _fuse(one, odom_from_camera, drift, voxel_m)
     clouds = [at.evidence for at in one.at if isinstance(at.evidence, CameraEvidence)]
     evidence = measure_drive_evidence(
         clouds,
         [at.cells for at in one.at],
-        [odds_of(replace(cloud, margin=CLEAR_MARGIN)) for cloud in clouds],
         one.found,
+        one.first,
         _measure_deviations(one, odom_from_camera, drift, voxel_m),
         covariance,
         voxel_m=voxel_m,
@@ -120,6 +119,7 @@ def join_drive(
         Pose(pose.rotation, pose.translation + origin),
         evidence,
         covariance,
+        scale_error,
         sum(at.points for at in one.at),
         np.unique(np.concatenate([at.cells for at in one.at])),
     )
@@ -127,29 +127,34 @@ def join_drive(
 
 def _fuse(
     one: DriveHypothesis, odom_from_camera: Sequence[Pose], drift: OdometryDrift, voxel_m: float
-) -> tuple[Pose, Array]:
-    """The last camera's pose by all clouds that agree, by their information, and its covariance.
+) -> tuple[Pose, Array, Array]:
+    """The last camera's pose by all clouds that agree, by their information, its covariance and the error by the scale.
 
-    It is wider where the clouds show the same surfaces, and where they are further apart than they should be.
+    The error of odometry's scale is one unknown that all clouds share, beside the six of the pose. The covariance is
+    wider where the clouds show the same surfaces, and where they are further apart than they should be.
     """
-    reference, information, total = one.at[-1].scene_from_camera, np.zeros((6, 6)), np.zeros(6)
-    errors, inverses = list[Array](), list[Array]()
+    reference, information, total = one.at[-1].scene_from_camera, np.diag(np.repeat([0.0, 1.0], [6, 1])), np.zeros(7)
+    known = list[tuple[Array, Array, Array]]()
     for at, odom, agrees in zip(one.at, odom_from_camera, one.agrees, strict=True):
         if agrees:
             camera_from_last = odom.inverse() @ odom_from_camera[-1]
             carried = _carry(at, camera_from_last, drift)
-            errors.append((at.scene_from_camera @ camera_from_last).error_to(reference))
-            inverses.append(np.linalg.inv(carried + _floor(voxel_m)))
-            information += inverses[-1]
-            total += inverses[-1] @ errors[-1]
+            error = (at.scene_from_camera @ camera_from_last).error_to(reference)
+            inverse = np.linalg.inv(carried.covariance + _floor(voxel_m))
+            by_both = np.column_stack([np.eye(6), carried.scale_error])
+            known.append((error, inverse, by_both))
+            information += by_both.T @ inverse @ by_both
+            total += by_both.T @ inverse @ error
     covariance = np.linalg.inv(information)
-    shift = covariance @ total
-    scatter = sum(float((e - shift) @ inverse @ (e - shift)) for e, inverse in zip(errors, inverses, strict=True))
-    wider = max(1.0, scatter / (6 * (len(errors) - 1))) if len(errors) > 1 else 1.0
+    found = covariance @ total
+    off = [(error - by_both @ found, inverse) for error, inverse, by_both in known]
+    scatter = float(found[6] ** 2) + sum(float(e @ inverse @ e) for e, inverse in off)
+    wider = max(1.0, scatter / (6 * (len(off) - 1))) if len(off) > 1 else 1.0
     cells = [at.cells for at in one.at]
     alike = sum(map(len, cells)) / max(len(np.unique(np.concatenate(cells))), 1)
-    turn = Pose.from_rotation_vector(shift[3:], np.zeros(3)).rotation
-    return Pose(turn @ reference.rotation, reference.translation + shift[:3]), wider * max(alike, 1.0) * covariance
+    turn = Pose.from_rotation_vector(found[3:6], np.zeros(3)).rotation
+    pose = Pose(turn @ reference.rotation, reference.translation + found[:3])
+    return pose, wider * max(alike, 1.0) * covariance[:6, :6], -covariance[:6, 6]
 
 
 def _measure_deviations(
@@ -164,22 +169,45 @@ def _measure_deviations(
             continue
         step = odom_from_camera[k - 1].inverse() @ odom_from_camera[k]
         error = (before.scene_from_camera @ step).error_to(at.scene_from_camera)
-        known = [_limit(covariance, voxel_m) for covariance in (_carry(before, step, drift), at.covariance)]
-        allowed = known[0] + known[1] + _floor(voxel_m)
+        carried, here = _carry(before, step, drift), _carry(at, Pose.identity(), drift)
+        by_scale = carried.scale_error - here.scale_error
+        known = [_limit(covariance, voxel_m) for covariance in (carried.covariance, here.covariance)]
+        allowed = known[0] + known[1] + np.outer(by_scale, by_scale) + _floor(voxel_m)
         deviations.append(min(float(np.sqrt(error @ np.linalg.solve(allowed, error) / 6)), _DISAGREES))
     return deviations
 
 
-def _carry(at: CameraHypothesis, camera_from_other: Pose, drift: OdometryDrift) -> Array:
-    """(6, 6) covariance of another pose of the camera, which odometry has from that of a cloud."""
-    moved = carry_covariance(at.covariance, at.scene_from_camera, camera_from_other)
-    return moved + drift.covariance(at.scene_from_camera.rotation @ camera_from_other.translation)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Carried:
+    """How far off another pose of the camera is, which odometry has from that of a cloud.
+
+    Attributes:
+        covariance: (6, 6) without the error of odometry's scale.
+        scale_error: (6,) of one standard deviation of the scale.
+    """
+
+    covariance: Array
+    scale_error: Array
+
+
+def _carry(at: CameraHypothesis, camera_from_other: Pose, drift: OdometryDrift) -> _Carried:
+    shift = at.scene_from_camera.rotation @ camera_from_other.translation
+    own = at.covariance - np.outer(at.scale_error, at.scale_error)
+    moved = carry_covariance(own, at.scene_from_camera, camera_from_other)
+    of_cloud = at.scale_error + np.concatenate([np.cross(at.scale_error[3:], shift), np.zeros(3)])
+    return _Carried(
+        moved + replace(drift, scale_std=0.0).covariance(shift),
+        of_cloud + drift.scale_std * np.concatenate([shift, np.zeros(3)]),
+    )
 
 
 def _limit(covariance: Array, voxel_m: float) -> Array:
-    """The covariance, smaller where the position is less certain than some voxels."""
-    largest = float(np.linalg.eigvalsh(covariance[:3, :3]).max())
-    return covariance * min(1.0, (_MOST_STD_VOXELS * voxel_m) ** 2 / max(largest, 1e-12))
+    """The covariance, with the position in no direction less certain than some voxels."""
+    values, vectors = np.linalg.eigh(covariance[:3, :3])
+    smaller = np.minimum(1.0, _MOST_STD_VOXELS * voxel_m / np.sqrt(np.maximum(values, 1e-12)))
+    shrink = np.eye(6)
+    shrink[:3, :3] = (vectors * smaller) @ vectors.T
+    return np.asarray(shrink @ covariance @ shrink.T)
 
 
 def _floor(voxel_m: float) -> Array:

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 
 from vloc_ros.core.clouds.motion_stereo import CameraCloud
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.localization.acceptance import AcceptanceModel
 from vloc_ros.core.localization.camera_cloud_alignment import LEAST_POINTS
 from vloc_ros.core.localization.camera_cloud_decision import CameraDecision, CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_search import REACH_UP_M, CameraCloudSearch, weigh
@@ -49,7 +48,6 @@ class CameraDriveSearch:
         search: CameraCloudSearch,
         landmark_map: LandmarkMap,
         *,
-        of_cloud: AcceptanceModel,
         decision: CameraDecision,
         drift: OdometryDrift,
     ) -> None:
@@ -58,11 +56,10 @@ class CameraDriveSearch:
         Args:
             search: finds and decides on poses by single clouds.
             landmark_map: the map of it.
-            of_cloud: the table that scores single clouds.
             decision: accepts a hypothesis of two clouds or more, or refuses all.
             drift: of odometry.
         """
-        self.of_clouds, self._map, self._of_cloud = search, landmark_map, of_cloud
+        self.of_clouds, self._map = search, landmark_map
         self._follower = DriveFollower(search)
         self._decision, self._drift = decision, drift
 
@@ -74,7 +71,7 @@ class CameraDriveSearch:
         """
         odometry = [cloud.odom_from_camera for cloud in clouds]
         followed = self._follower.find(clouds)
-        joined = join_all(followed, odometry, self._of_cloud, drift=self._drift, voxel_m=self.of_clouds.voxel_m)
+        joined = join_all(followed, odometry, drift=self._drift, voxel_m=self.of_clouds.voxel_m)
         found = self._decision.rank(joined)
         return self._decision.decide(found, self._map), found
 
@@ -95,7 +92,6 @@ class CameraDriveSearch:
 def join_all(
     found: Sequence[DriveHypothesis],
     odom_from_camera: Sequence[Pose],
-    of_cloud: AcceptanceModel,
     *,
     drift: OdometryDrift,
     voxel_m: float,
@@ -105,9 +101,8 @@ def join_all(
     Args:
         found: of the drive.
         odom_from_camera: of each cloud.
-        of_cloud: the table that scores single clouds.
         drift: of odometry.
         voxel_m: size of the map's voxels.
     """
-    joined = [join_drive(one, odom_from_camera, of_cloud.score, drift=drift, voxel_m=voxel_m) for one in found]
+    joined = [join_drive(one, odom_from_camera, drift=drift, voxel_m=voxel_m) for one in found]
     return weigh(joined, voxel_m=voxel_m)
