@@ -133,7 +133,25 @@ def test_a_photograph_of_a_landmark_map_is_located(landmarks: TestClient) -> Non
     fix = answer["fix"]
     assert [fix["x"], fix["y"], fix["z"]] == pytest.approx(pose.translation.tolist(), abs=0.02)
     assert len(answer["matches"]) > 20
-    assert landmarks.get("/api/map").json()["kind"] == "landmarks"
+    # the y axis of this map points down: from above one sees x and z, and the wall is a line
+    overview = landmarks.get("/api/map").json()
+    assert overview["kind"] == "landmarks"
+    assert [axis["name"] for axis in overview["axes"]] == ["x", "z"]
+    assert fix["at"] == [fix["x"], fix["z"]]
+    assert {y for _, y in overview["points"]} == {one["y"] for one in answer["matches"]} == {0.0}
+
+
+def test_a_map_far_from_zero_is_served_in_its_frame() -> None:
+    plane, away = make_plane_scene(), np.array([4e5, 50.0, 5e6])
+    moved = replace(plane.landmark_map, scenes=(replace(plane.landmark_map.scene(), origin=away),))
+    service = LandmarkService(build_localizer(LocalizerConfig(), moved), WALL_CAMERA)
+    pose, overview = poses(5, seed=4)[2], service.describe()
+    answer = service.locate(plane.image(pose), KnownOfView())
+    assert answer.fix is not None
+    assert [answer.fix.x, answer.fix.y, answer.fix.z] == pytest.approx((pose.translation + away).tolist(), abs=0.02)
+    (left, lower), (right, upper) = overview.extent
+    shown = [*overview.points, answer.fix.at, *((one.x, one.y) for one in answer.matches)]
+    assert all(left - 1 < x < right + 1 and lower - 1 < y < upper + 1 for x, y in shown)
 
 
 def test_a_landmark_map_on_earth_says_how_well_it_is_known() -> None:

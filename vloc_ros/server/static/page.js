@@ -1,5 +1,5 @@
 "use strict";
-// The page of `vloc serve`: the map in metres, and the answer to a photograph.
+// The page of `vloc serve`: the map seen from above, and the answer to a photograph.
 const el = (id) => document.getElementById(id);
 const at = (x, y) => [y, x]; // Leaflet has the vertical first
 const drawn = L.canvas({ padding: 0.4 });
@@ -21,8 +21,18 @@ function drawPlace(place, style) {
 function drawPlan() {
   for (const [x, y] of overview.points) L.circleMarker(at(x, y), { radius: 1, stroke: false, fillColor: "#7d8790", fillOpacity: 0.7 }).addTo(layers.plan);
   drawHeat([]);
-  const all = [...overview.places.map((p) => at(p.x, p.y)), ...overview.points.map(([x, y]) => at(x, y))];
-  map.fitBounds(L.latLngBounds(all).pad(0.05));
+  map.fitBounds(L.latLngBounds(overview.extent.map(([x, y]) => at(x, y))).pad(0.05));
+}
+
+function nameAxes() {
+  const [right, upward] = overview.axes.map((axis) => axis.name), control = L.control({ position: "bottomright" });
+  control.onAdd = () => {
+    const note = document.createElement("div");
+    note.className = "axes";
+    note.textContent = right && upward ? `seen from above: ${right} →, ${upward} ↑` : "seen from above";
+    return note;
+  };
+  control.addTo(map);
 }
 
 function drawHeat(weights) {
@@ -51,9 +61,9 @@ function drawAnswer(answer) {
   if (!fix) return;
   for (const { x, y } of answer.matches) L.circleMarker(at(x, y), { radius: 2, stroke: false, fillColor: "#1e8a4c", fillOpacity: 0.9 }).addTo(layers.answer);
   L.polygon(fix.ellipse.map(([x, y]) => at(x, y)), { color: "#0b5cad", weight: 2, fillOpacity: 0.15 }).addTo(layers.answer);
-  const turn = (fix.yaw_deg * Math.PI) / 180, reach = arrowLength();
-  L.polyline([at(fix.x, fix.y), at(fix.x + reach * Math.cos(turn), fix.y + reach * Math.sin(turn))], { color: "#0b5cad", weight: 3 }).addTo(layers.answer);
-  L.circleMarker(at(fix.x, fix.y), { radius: 5, color: "#0b5cad", fillOpacity: 1 }).addTo(layers.answer);
+  const [x, y] = fix.at, reach = arrowLength(); // as long as the direction is level
+  L.polyline([at(x, y), at(x + reach * fix.ahead[0], y + reach * fix.ahead[1])], { color: "#0b5cad", weight: 3 }).addTo(layers.answer);
+  L.circleMarker(at(x, y), { radius: 5, color: "#0b5cad", fillOpacity: 1 }).addTo(layers.answer);
   describeFix(fix, answer);
 }
 
@@ -170,6 +180,7 @@ async function start() {
   for (const one of document.querySelectorAll(".aerial")) one.hidden = overview.kind !== "aerial";
   el("known").elements.focal_px.placeholder = overview.needs_camera ? "needed" : "calibrated";
   if (overview.metric) L.control.scale({ imperial: false }).addTo(map);
+  nameAxes();
   drawPlan();
   listen();
   document.body.dataset.state = "ready";
