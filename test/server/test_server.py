@@ -169,7 +169,7 @@ def test_a_landmark_map_on_earth_says_how_well_it_is_known() -> None:
 def test_a_missing_focal_length_becomes_no_number(aerial: TestClient) -> None:
     response = aerial.post("/api/locate", content=encode(photograph(GROUND, POSE)))
     assert response.status_code == 422
-    assert "focal_px" in response.json()["error"]
+    assert "focal length" in response.json()["error"]
 
 
 @pytest.mark.parametrize(

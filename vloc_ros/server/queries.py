@@ -78,11 +78,11 @@ def camera_of(image: Array, known: KnownOfView, calibration: Camera | None) -> C
     if known.focal_px is not None:
         return Camera("SIMPLE_PINHOLE", width, height, (known.focal_px, width / 2, height / 2))
     if calibration is None:
-        raise InputError("the camera is not known, expected a focal length in pixels (focal_px); give it")
+        raise InputError("the camera is not known, expected a focal length in pixels; give it")
     if (calibration.width, calibration.height) != (width, height):
         raise InputError(
             f"the image has {width}x{height} pixels, the server's calibration {calibration.width}x"
-            f"{calibration.height}; send an image of that camera, or give its focal length (focal_px)"
+            f"{calibration.height}; choose an image of that camera, or give its focal length in pixels"
         )
     return calibration
 
