@@ -158,7 +158,10 @@ def test_compressed_images_are_not_turned_and_damaged_ones_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "hint"),
     [
-        ("h264", "'h264': the content is no JPEG or PNG .* it is video, expected jpeg or png; have image_transport republish"),
+        (
+            "h264",
+            "'h264': the content is no JPEG or PNG .* it is video, expected jpeg or png; have image_transport",
+        ),
         ("H265; yuv420p", "it is video"),
         ("16UC1; compressedDepth png", "it is depth, expected a picture"),
         ("", "format '': the content is no JPEG or PNG image"),

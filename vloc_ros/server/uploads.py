@@ -76,4 +76,6 @@ def _check_size(width: int, height: int, most_pixels: int) -> None:
             f"the image has {width}x{height} pixels, expected {most_pixels / 1e6:g} million at most; reduce it"
         )
     if min(width, height) < LEAST_PX:
-        raise InputError(f"the image has {width}x{height} pixels, expected {LEAST_PX} at least each way; choose another")
+        raise InputError(
+            f"the image has {width}x{height} pixels, expected {LEAST_PX} at least each way; choose another"
+        )

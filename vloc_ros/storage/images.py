@@ -33,6 +33,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 _OTHER_SUFFIXES = (".bmp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 _NO_SIZE = "the image is damaged: it does not state its size ({} bytes)"
 _COPY = "copy it again, or leave it out"
+_CONVERT = "convert it, or leave it out"
 # bits of a pixel that cameras give in two bytes
 _DEPTHS = (8, 10, 12, 14, 16)
 _AS_RECORDED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -141,7 +142,9 @@ def decode_image(data: bytes) -> npt.NDArray[Any]:
     elif data.startswith(_PNG_START):
         complete = _png_is_complete(data)
     else:
-        raise BrokenImageError(f"the content is no JPEG or PNG image ({len(data)} bytes)", "convert it, or leave it out")
+        raise BrokenImageError(
+            f"the content is no JPEG or PNG image ({len(data)} bytes)", "convert it, or leave it out"
+        )
     if not complete:
         raise BrokenImageError(f"the image is cut short or damaged ({len(data)} bytes)", _COPY)
     try:
@@ -166,7 +169,9 @@ def read_image_size(data: bytes | memoryview) -> tuple[int, int]:
     elif data[: len(_JPEG_START)] == _JPEG_START:
         return _read_jpeg_size(data)
     else:
-        raise BrokenImageError(f"the content is no JPEG or PNG image ({len(data)} bytes)", "convert it, or leave it out")
+        raise BrokenImageError(
+            f"the content is no JPEG or PNG image ({len(data)} bytes)", "convert it, or leave it out"
+        )
     raise BrokenImageError(_NO_SIZE.format(len(data)), _COPY)
 
 
