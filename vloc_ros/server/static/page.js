@@ -106,22 +106,24 @@ function describeAngle(angle, std) {
 
 function describeDirection(fix) {
   const fromAbove = overview.kind === "aerial", [right, upward] = overview.axes.map((axis) => axis.name);
+  const term = fromAbove ? "upper edge of the image" : "direction of view";
+  if (fix.yaw_std_deg > 90) return [term, fix.pitch_deg < 0 ? "straight down" : "straight up"]; // turned by any angle
   const from = right && upward ? `from ${right} to ${upward}` : "counter-clockwise from the right of the plan";
-  const pitch = `${Math.abs(fix.pitch_deg).toFixed(1)}° ${fix.pitch_deg < 0 ? "down" : "up"}`;
   const yaw = fix.heading_deg === null ? `${describeAngle(fix.yaw_deg, fix.yaw_std_deg)} ${from}`
     : `${describeAngle(fix.heading_deg, fix.heading_std_deg)} from true north to east`;
-  if (fix.yaw_std_deg > 90) return ["direction of view", fix.pitch_deg < 0 ? "straight down" : "straight up"];
-  return fromAbove ? ["upper edge of the image", yaw] : ["direction of view", `${yaw}, ${pitch}`];
+  const pitch = `${Math.abs(fix.pitch_deg).toFixed(1)}° ${fix.pitch_deg < 0 ? "down" : "up"}`;
+  return [term, fromAbove ? yaw : `${yaw}, ${pitch}`];
+}
+
+function describeEarth(fix) {
+  const { numbers, unit } = withUnit(fix.earth_std_m);
+  return [["latitude, longitude", `${fix.latitude.toFixed(7)}, ${fix.longitude.toFixed(7)}`],
+    ["standard deviation", `${numbers[0]} ${unit} east, ${numbers[1]} ${unit} north`]];
 }
 
 function describeFix(fix, answer) {
-  const rows = [...describePosition(fix), describeDirection(fix),
+  const rows = [...(fix.latitude === null ? [] : describeEarth(fix)), ...describePosition(fix), describeDirection(fix),
     ["confidence", `${(100 * answer.confidence).toFixed(1)} %${overview.kind === "aerial" ? " (provisional)" : ""}, ${answer.inliers} inliers`]];
-  if (fix.latitude !== null) {
-    const { numbers, unit } = withUnit(fix.earth_std_m);
-    rows.unshift(["latitude, longitude", `${fix.latitude.toFixed(7)}, ${fix.longitude.toFixed(7)}`],
-      ["standard deviation on Earth", `${numbers[0]} ${unit} east, ${numbers[1]} ${unit} north`]);
-  }
   for (const [term, text] of rows) {
     const dt = document.createElement("dt"), dd = document.createElement("dd");
     dt.textContent = term; dd.textContent = text;
