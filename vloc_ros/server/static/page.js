@@ -3,7 +3,7 @@
 const el = (id) => document.getElementById(id);
 const at = (x, y) => [y, x]; // Leaflet has the vertical first
 const drawn = L.canvas({ padding: 0.4 });
-const map = L.map("map", { crs: L.CRS.Simple, minZoom: -8, maxZoom: 9, zoomSnap: 0.25, renderer: drawn, attributionControl: false });
+const map = L.map("map", { crs: L.CRS.Simple, minZoom: -8, maxZoom: 12, zoomSnap: 0.25, renderer: drawn, attributionControl: false });
 const layers = { plan: L.layerGroup().addTo(map), heat: L.layerGroup().addTo(map), answer: L.layerGroup().addTo(map) };
 const LEAST_SHARE = 0.01;
 let overview = null, newest = 0; // number of the newest request
@@ -39,12 +39,13 @@ function nameAxes() {
   control.addTo(map);
 }
 
-function drawHeat(weights) {
+// after a refusal without colour: what resembles the photograph is not where it was taken
+function drawHeat(weights, located = false) {
   layers.heat.clearLayers();
   const most = Math.max(...weights, 1e-12);
   overview.places.forEach((place, k) => {
     const share = weights.length ? weights[k] / most : 0;
-    drawPlace(place, { weight: 0.5, color: "#9aa5af", fillColor: "#d4502a", fillOpacity: weights.length ? 0.5 * share : 0.02 })
+    drawPlace(place, { weight: 0.5, color: "#9aa5af", fillColor: located ? "#d4502a" : "#5b6670", fillOpacity: weights.length ? 0.5 * share : 0.02 })
       .bindTooltip(() => name(place.name, weights, k)).addTo(layers.heat);
   });
 }
@@ -57,7 +58,7 @@ function name(text, weights, k) {
 
 function drawAnswer(answer) {
   layers.answer.clearLayers();
-  drawHeat(answer.weights);
+  drawHeat(answer.weights, answer.fix !== null);
   listPlaces(answer);
   drawMatches(answer);
   el("fix").replaceChildren();
