@@ -55,6 +55,16 @@ def test_a_map_that_no_axis_of_points_up_is_seen_from_above_too(wall: LandmarkMa
     assert name_axis(plane[1]) == ""
 
 
+def test_a_frame_that_images_chose_is_tilted(wall: LandmarkMap) -> None:
+    tilt = Pose.from_rotation_vector([0.2, 0.0, 0.0], np.zeros(3)).rotation
+    held = turn_cameras(wall, tilt @ wall.keyframes.rotations)
+    np.testing.assert_array_equal(ground_plane(held), [[1, 0, 0], [0, 0, 1]])
+    alone = replace(held, scenes=(replace(held.scene(), frame_is_arbitrary=True),))
+    up = np.cross(*ground_plane(alone))
+    np.testing.assert_allclose(up, estimate_up_direction(alone), atol=1e-12)
+    assert up @ tilt @ [0, -1, 0] > 0.995
+
+
 def test_up_is_the_cameras_up(wall: LandmarkMap) -> None:
     np.testing.assert_allclose(estimate_up_direction(wall), [0, -1, 0], atol=0.1)
 
@@ -73,7 +83,8 @@ def test_up_is_z_of_a_map_on_earth(wall: LandmarkMap) -> None:
 
 def test_axes_are_named() -> None:
     assert [name_axis(axis) for axis in np.vstack([np.eye(3), -np.eye(3)])] == ["x", "y", "z", "-x", "-y", "-z"]
-    assert name_axis(np.array([0.8, 0.6, 0.0])) == ""
+    assert name_axis(np.array([0.96, 0.28, 0.0])) == ""
+    assert name_axis(np.array([0.96, 0.28, 0.0]), least_cosine=0.94) == "x"
 
 
 def test_points_far_from_all_others_are_outliers(wall: LandmarkMap) -> None:

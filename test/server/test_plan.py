@@ -48,6 +48,8 @@ def test_the_plan_has_the_level_axes() -> None:
     assert [axis.name for axis in PLAN.describe_axes()] == ["x", "z"]
     np.testing.assert_array_equal(PLAN.level_from_map() @ [0, -1, 0], [0, 0, 1])
     assert [axis.name for axis in Plan.of_ground().describe_axes()] == ["x", "y"]
+    tilted = Plan(PLAN.axes @ look(upwards_rad=0.2).rotation)
+    assert [(axis.name, axis.is_exact) for axis in tilted.describe_axes()] == [("x", True), ("z", False)]
 
 
 def test_a_fix_is_drawn_from_above() -> None:

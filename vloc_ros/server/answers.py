@@ -34,7 +34,8 @@ class PlaceShape(BaseModel):
 class Axis(BaseModel):
     """An axis of the plan: a coordinate in the plan is the component of a position in the map frame along it."""
 
-    name: str = Field(description="such as x or -z; empty where it is no axis of the map frame")
+    name: str = Field(description="such as x or -z, within 20 degrees; empty where no axis of the map frame is near")
+    is_exact: bool = Field(description="whether it is that axis")
     direction: tuple[float, float, float] = Field(description="a unit vector in the map frame")
 
 

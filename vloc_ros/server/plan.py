@@ -23,7 +23,7 @@ import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.map.view_from_above import ground_plane, name_axis
+from vloc_ros.core.map.view_from_above import NEARLY, ground_plane, name_axis
 from vloc_ros.server.answers import Axis, PlaceShape
 
 # the page begins with the places and the middle 98 % of the points: further ones would make all others small
@@ -52,8 +52,15 @@ class Plan:
 
     def describe_axes(self) -> tuple[Axis, Axis]:
         """The axes for the page."""
-        right, ahead = (Axis(name=name_axis(axis), direction=(axis[0], axis[1], axis[2])) for axis in self.axes)
-        return right, ahead
+        right, upwards = (
+            Axis(
+                name=name_axis(axis, least_cosine=NEARLY),
+                is_exact=bool(name_axis(axis)),
+                direction=(float(axis[0]), float(axis[1]), float(axis[2])),
+            )
+            for axis in self.axes
+        )
+        return right, upwards
 
     def project(self, points: Array) -> Array:
         """(..., 2) coordinates in the plan of (..., 3) positions or directions in the map frame."""

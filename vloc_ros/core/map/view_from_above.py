@@ -22,7 +22,8 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
 
 # cosine of the angle to an axis of the map within which that points up; and beyond which an axis is nearly level
-_NEARLY, _LEVEL = 0.94, 0.75
+NEARLY, _LEVEL = 0.94, 0.75
+_EXACTLY = 1 - 1e-9
 # a point is an outlier beyond the middle 98 % of all by more than this part of their extent, on any axis
 _MIDDLE = (1.0, 99.0)
 _BEYOND = 0.5
@@ -31,11 +32,13 @@ _BEYOND = 0.5
 def ground_plane(landmark_map: LandmarkMap) -> Array:
     """(2, 3) axes of the view from above, to the right and forward: those of the map, where one of these points up.
 
-    Else the first map axis that is nearly level points right, as far as it is level.
+    Else the first map axis that is nearly level points right, as far as it is level: also where images alone chose the
+    frame, which is that of one camera, tilted as it was held.
     """
     up = estimate_up_direction(landmark_map)
     nearest = int(np.argmax(np.abs(up)))
-    if abs(up[nearest]) > _NEARLY:
+    tilted = any(scene.frame_is_arbitrary for scene in landmark_map.scenes)
+    if abs(up[nearest]) > (_EXACTLY if tilted else NEARLY):
         up = np.sign(up[nearest]) * np.eye(3)[nearest]
     level = [axis for axis in np.eye(3) if abs(axis @ up) < _LEVEL]
     right = level[0]
@@ -58,10 +61,10 @@ def estimate_up_direction(landmark_map: LandmarkMap) -> Array:
     return np.asarray(up / length) if length > 0.1 * len(landmark_map.keyframes) > 0 else z
 
 
-def name_axis(axis: Array) -> str:
-    """The name of a (3,) direction, such as `x` or `-z`; empty where it is no axis of the map."""
+def name_axis(axis: Array, *, least_cosine: float = _EXACTLY) -> str:
+    """The name of a (3,) direction, such as `x` or `-z`; empty where no axis of the map is as near as that."""
     nearest = int(np.argmax(np.abs(axis)))
-    if abs(axis[nearest]) < 1 - 1e-9:
+    if abs(axis[nearest]) < least_cosine:
         return ""
     return f"{'-' if axis[nearest] < 0 else ''}{'xyz'[nearest]}"
 

@@ -29,7 +29,7 @@ function drawPlan() {
 function fitPlan() { map.fitBounds(L.latLngBounds(overview.extent.map(([x, y]) => at(x, y))).pad(0.05), { animate: false }); }
 
 function nameAxes() {
-  const [right, upward] = overview.axes.map((axis) => axis.name), control = L.control({ position: "bottomright" });
+  const [right, upward] = overview.axes.map((axis) => axis.name && `${axis.is_exact ? "" : "about "}${axis.name}`), control = L.control({ position: "bottomright" });
   control.onAdd = () => {
     const note = document.createElement("div");
     note.className = "axes";
