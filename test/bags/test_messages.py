@@ -136,7 +136,7 @@ def test_the_size_is_known_without_decoding(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     compressed = [messages.compressed_image_message(1, "camera", data) for data in packed]
     assert [image_size_of(message) for message in (image_message(1, "", _BGR), *compressed)] == [size] * 3
-    with pytest.raises(InputError, match=r"'h264': is no JPEG or PNG .* it is video"):
+    with pytest.raises(InputError, match=r"'h264': the content is no JPEG or PNG .* it is video"):
         image_size_of(replace(messages.compressed_image_message(1, "", b"\0\0\0\1g"), format="h264"))
 
 
@@ -158,10 +158,13 @@ def test_compressed_images_are_not_turned_and_damaged_ones_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "hint"),
     [
-        ("h264", "'h264': is no JPEG or PNG .* it is video, expected jpeg or png; have image_transport republish"),
+        (
+            "h264",
+            "'h264': the content is no JPEG or PNG .* it is video, expected jpeg or png; have image_transport",
+        ),
         ("H265; yuv420p", "it is video"),
         ("16UC1; compressedDepth png", "it is depth, expected a picture"),
-        ("", "format '': is no JPEG or PNG image"),
+        ("", "format '': the content is no JPEG or PNG image"),
     ],
 )
 def test_what_is_no_compressed_picture_is_named(kind: str, hint: str) -> None:

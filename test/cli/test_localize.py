@@ -138,7 +138,7 @@ def test_images_of_which_none_can_be_used_leave_nothing_behind(scene_folder, tmp
         (tmp_path / "images" / name).write_bytes(b"no image")
     assert localize(scene_folder, tmp_path / "results", images=tmp_path / "images") == 1
     error = capsys.readouterr().err
-    assert "a.png: is no JPEG or PNG image" in error
+    assert "a.png: the content is no JPEG or PNG image" in error
     assert "none of 2 images can be used" in error
     assert not (tmp_path / "results").exists()
 

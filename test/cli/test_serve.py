@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,21 @@ def test_an_address_that_is_none_is_refused(map_folder: Path, words: list[str], 
     assert words[0] in capsys.readouterr().err
 
 
+def find_free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def test_a_port_in_use_is_refused(map_folder: Path, capsys: pytest.CaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["serve", str(map_folder), "--port", port]) == 1
+    said = capsys.readouterr()
+    assert f"--port {port}" in said.err
+    assert "serving" not in said.out
+
+
 @pytest.mark.parametrize(
     ("host", "hosts"), [("127.0.0.5", {"127.0.0.1", "localhost", "127.0.0.5"}), ("0.0.0.0", {"*"})]
 )
@@ -51,35 +67,26 @@ def test_a_loopback_address_is_served_by_its_name_too(
     map_folder: Path, host: str, hosts: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = []
-    monkeypatch.setattr("uvicorn.run", lambda app, **_: served.append(app))
-    assert main(["serve", str(map_folder), "--host", host]) == 0
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, **_: served.append(self.config.app))
+    assert main(["serve", str(map_folder), "--host", host, "--port", str(find_free_port())]) == 0
     assert set(served[0].user_middleware[-1].kwargs["allowed_hosts"]) == hosts
 
 
 @pytest.mark.slow
 def test_the_command_serves_the_page(map_folder: Path, tmp_path: Path) -> None:
     write_camera(tmp_path / "camera.yaml", CAMERA, name="camera")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_port()
     words = ["serve", str(map_folder), "--camera", str(tmp_path / "camera.yaml"), "--port", str(port)]
     command = [sys.executable, "-m", "vloc_ros.cli.main", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
         assert served.stdout is not None
-        address = served.stdout.readline().strip()
+        line = served.stdout.readline()
         try:
-            page = _read_when_it_listens(address, served)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=30) as response:
+                page = response.read()
+            served.send_signal(signal.SIGINT)
+            assert served.wait(30) == 0
         finally:
-            served.terminate()
-    assert address == f"http://127.0.0.1:{port}"
+            served.kill()
+    assert f"serving {map_folder}: open http://127.0.0.1:{port} in" in line
     assert b"Drop a photograph" in page
-
-
-def _read_when_it_listens(address: str, served: subprocess.Popen[str]) -> bytes:
-    host, _, port = address.removeprefix("http://").partition(":")
-    while served.poll() is None:
-        with socket.socket() as trial:
-            if trial.connect_ex((host, int(port))) == 0:
-                break
-    with urllib.request.urlopen(address, timeout=30) as response:
-        return bytes(response.read())

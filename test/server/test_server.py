@@ -21,8 +21,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,7 +48,7 @@ from vloc_ros.geo.aerial_map import make_aerial_map
 from vloc_ros.server.aerial import AerialService
 from vloc_ros.server.app import make_app
 from vloc_ros.server.landmarks import LandmarkService
-from vloc_ros.server.queries import KnownOfView
+from vloc_ros.server.queries import KnownOfView, MapService
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 POSE = look_down(12.0, -8.0, 60.0, yaw=0.7)
@@ -133,7 +135,25 @@ def test_a_photograph_of_a_landmark_map_is_located(landmarks: TestClient) -> Non
     fix = answer["fix"]
     assert [fix["x"], fix["y"], fix["z"]] == pytest.approx(pose.translation.tolist(), abs=0.02)
     assert len(answer["matches"]) > 20
-    assert landmarks.get("/api/map").json()["kind"] == "landmarks"
+    # the y axis of this map points down: from above one sees x and z, and the wall is a line
+    overview = landmarks.get("/api/map").json()
+    assert overview["kind"] == "landmarks"
+    assert [axis["name"] for axis in overview["axes"]] == ["x", "z"]
+    assert fix["at"] == [fix["x"], fix["z"]]
+    assert {y for _, y in overview["points"]} == {one["y"] for one in answer["matches"]} == {0.0}
+
+
+def test_a_map_far_from_zero_is_served_in_its_frame() -> None:
+    plane, away = make_plane_scene(), np.array([4e5, 50.0, 5e6])
+    moved = replace(plane.landmark_map, scenes=(replace(plane.landmark_map.scene(), origin=away),))
+    service = LandmarkService(build_localizer(LocalizerConfig(), moved), WALL_CAMERA)
+    pose, overview = poses(5, seed=4)[2], service.describe()
+    answer = service.locate(plane.image(pose), KnownOfView())
+    assert answer.fix is not None
+    assert [answer.fix.x, answer.fix.y, answer.fix.z] == pytest.approx((pose.translation + away).tolist(), abs=0.02)
+    (left, lower), (right, upper) = overview.extent
+    shown = [*overview.points, answer.fix.at, *((one.x, one.y) for one in answer.matches)]
+    assert all(left - 1 < x < right + 1 and lower - 1 < y < upper + 1 for x, y in shown)
 
 
 def test_a_landmark_map_on_earth_says_how_well_it_is_known() -> None:
@@ -151,7 +171,7 @@ def test_a_landmark_map_on_earth_says_how_well_it_is_known() -> None:
 def test_a_missing_focal_length_becomes_no_number(aerial: TestClient) -> None:
     response = aerial.post("/api/locate", content=encode(photograph(GROUND, POSE)))
     assert response.status_code == 422
-    assert "focal_px" in response.json()["error"]
+    assert "focal length" in response.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -190,8 +210,9 @@ def test_the_api_is_described(landmarks: TestClient) -> None:
     assert "default-src 'self'" in landmarks.get("/").headers["Content-Security-Policy"]
 
 
-@pytest.fixture
-def address(service: AerialService) -> Iterator[str]:
+@contextmanager
+def serve(service: MapService) -> Iterator[str]:
+    """The address of a server of a map."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -200,20 +221,68 @@ def address(service: AerialService) -> Iterator[str]:
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/"
-    server.should_exit = True
-    thread.join(30)
-    assert not thread.is_alive(), "a connection keeps the server from ending"
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive(), "a connection keeps the server from ending"
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+# texts and controls that stick out of the window, or of the column beside the map
+OUTSIDE = """() => {
+    const side = document.querySelector("aside"), right = document.documentElement.clientWidth + 1;
+    const boxes = [...document.querySelectorAll("aside *, .leaflet-control")].map((one) => one.getBoundingClientRect());
+    const out = boxes.filter((box) => box.width > 1 && (box.left < 0 || box.right > right)).length;
+    return out + (side.scrollWidth > side.clientWidth) + (document.documentElement.scrollWidth >= right);
+}"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium")
-def test_from_photograph_to_fix_in_a_browser(address: str, tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+def test_the_page_of_a_landmark_map_fits_its_window(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(encode(make_plane_scene().image(poses(5, seed=4)[2])))
+    (tmp_path / "small.png").write_bytes(encode(np.zeros((100, 100), np.uint8)))
+    (tmp_path / "grey.png").write_bytes(encode(np.full((240, 320), 128, np.uint8)))
+    service = LandmarkService(build_localizer(LocalizerConfig(), make_plane_scene().landmark_map), WALL_CAMERA)
+    with serve(service) as address:
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        page.wait_for_selector("body[data-state=ready]")
+        assert "x →, z ↑" in page.inner_text(".axes")
+        page.set_input_files("#file", tmp_path / "photo.png")
+        page.wait_for_selector("#status.ok")
+        assert page.locator("#fix dt").all_inner_texts()[2] == "direction of view"
+        assert "from x to z" in page.locator("#fix dd").all_inner_texts()[2]
+        for width in (1280, 800, 500):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate(OUTSIDE) == 0
+        page.set_input_files("#file", tmp_path / "small.png")
+        page.wait_for_selector("#status.refused")
+        assert "focal length in pixels" in page.inner_text("#status")
+        page.fill("[name=focal_px]", "-1")
+        page.set_input_files("#file", tmp_path / "grey.png")
+        page.wait_for_selector("#status.refused:has-text('focal length, px:')")
+        assert page.locator("#fix dd").count() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium")
+def test_from_photograph_to_fix_in_a_browser(service: AerialService, browser: Any, tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(encode(photograph(GROUND, POSE)))
+    (tmp_path / "elsewhere.png").write_bytes(encode(photograph(make_ground(99, side_px=700), POSE)))
     (tmp_path / "drawing.svg").write_text("<svg/>")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with serve(service) as address:
         page, troubles = browser.new_page(viewport={"width": 1200, "height": 800}), []
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -229,12 +298,17 @@ def test_from_photograph_to_fix_in_a_browser(address: str, tmp_path: Path) -> No
         page.set_input_files("#file", tmp_path / "photo.png")
         page.wait_for_selector("#status.ok")
         assert page.locator("#fix dd").count() == 6
-        assert page.locator("#places li").count() == 10
+        assert page.inner_text("#ranking h2") == "Most similar tiles"
+        assert 1 <= page.locator("#places li").count() <= 10
+        assert page.evaluate(OUTSIDE) == 0
+        page.set_input_files("#file", tmp_path / "elsewhere.png")
+        page.wait_for_selector("#status.refused")
+        assert "no location" in page.inner_text("#ranking p")
         page.screenshot(path=str(tmp_path / "located.png"))
         page.set_input_files("#file", tmp_path / "drawing.svg")
-        page.wait_for_selector("#status.refused")
-        assert "JPEG or PNG" in page.inner_text("#status")
+        page.wait_for_selector("#status.refused:has-text('JPEG or PNG')")
         assert page.locator("#fix dd").count() == 0
+        assert page.is_hidden("#ranking")
         page.set_input_files("#file", tmp_path / "photo.png")
         page.wait_for_selector("#status.ok")
         page.route("**/api/locate*", lambda route: route.fulfill(status=503, body="Service Unavailable"))
@@ -258,4 +332,3 @@ def test_from_photograph_to_fix_in_a_browser(address: str, tmp_path: Path) -> No
         assert "JPEG or PNG" in page.inner_text("#status")
         assert page.locator("#fix dd").count() == 0
         assert troubles == []
-        browser.close()

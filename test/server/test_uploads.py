@@ -75,9 +75,12 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch)
         encode(".png", 8, 200),
     ],
 )
-def test_what_is_no_whole_photograph_is_refused(data: bytes) -> None:
-    with pytest.raises(InputError):
+def test_what_is_no_whole_photograph_is_refused_with_one_remedy(data: bytes) -> None:
+    with pytest.raises(InputError) as error:
         decode_upload(data)
+    assert str(error.value).count("; ") == 1
+    assert "choose" in str(error.value)
+    assert "leave it out" not in str(error.value)
 
 
 def test_no_more_is_read_than_is_accepted() -> None:

@@ -14,7 +14,7 @@
 
 """Serve a page of a map: drop a photograph, see the ranked places, the matches and the fix with its uncertainty.
 
-  vloc serve MAP --camera camera.yaml           http://127.0.0.1:8000
+  vloc serve MAP --camera camera.yaml           to open http://127.0.0.1:8000 in a browser
   vloc serve MAP --port 8080                    requests give the focal length of their images
 
 MAP has aerial tiles (`vloc map aerial build`) or landmarks (`vloc map build`); of both, the tiles answer unless
@@ -25,7 +25,9 @@ reaches the server: with --host, whoever reaches that address may send photograp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,13 +69,32 @@ def run(args: argparse.Namespace) -> int:
     limit_blas_threads()
     # of an address that others reach, any name may stand in a request
     hosts = (*LOOPBACK, args.host) if address.is_loopback else ("*",)
-    app = make_app(_open_service(args), hosts=hosts)
-    print(f"http://{args.host}:{args.port}", flush=True)
-    # uploads wait in memory for their turn
-    uvicorn.run(
-        app, host=args.host, port=args.port, log_level="warning", server_header=False, limit_concurrency=_MOST_REQUESTS
-    )
+    with _listen(args.host, args.port) as listening:
+        app = make_app(_open_service(args), hosts=hosts)
+        # uploads wait in memory for their turn
+        config = uvicorn.Config(app, log_level="warning", server_header=False, limit_concurrency=_MOST_REQUESTS)
+        print(f"serving {args.map}: open {_address(address, args.port)} in a browser; Ctrl-C ends", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from vloc_ros.core.errors import InputError
+
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise InputError(
+            f"--host {host} --port {port}: cannot be listened on ({error.strerror}), expected an address of this "
+            "machine and a free port; give another --port, or end what uses it"
+        ) from None
+
+
+def _address(address: ipaddress.IPv4Address, port: int) -> str:
+    """What a browser is given; of all addresses of this machine, the one that it has itself."""
+    host = "127.0.0.1" if address.is_unspecified else str(address)
+    return f"http://{host}:{port}" + (", from elsewhere by this machine's address," if address.is_unspecified else "")
 
 
 def _open_service(args: argparse.Namespace) -> MapService:

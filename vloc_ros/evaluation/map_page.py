@@ -26,10 +26,10 @@ import numpy as np
 
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.view_from_above import estimate_up_direction, find_outliers
 from vloc_ros.evaluation.page import render_page
 from vloc_ros.evaluation.point_colours import sample_point_colours
 from vloc_ros.evaluation.report_images import thumbnail
-from vloc_ros.evaluation.trajectory_view import estimate_up_direction
 from vloc_ros.storage.images import read_image
 
 _MAX_POINTS = 200_000
@@ -37,9 +37,6 @@ _MAX_IMAGES = 100
 _IMAGE_WIDTH_PX = 320
 _LEVELS = 65535
 _GOLDEN_RATIO = 0.6180339887
-# a point is an outlier beyond the middle 98 % of all by more than this part of their extent, on any axis
-_MIDDLE = (1.0, 99.0)
-_BEYOND = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,15 +98,6 @@ def _map_values(landmark_map: LandmarkMap, shown: Array, keyframe_images: Sequen
         "names": list(landmark_map.keyframes.names),
         "images": _thumbnails(keyframe_images),
     }
-
-
-def find_outliers(landmark_map: LandmarkMap) -> Array:
-    """(P,) bool: points far from all others, which would make the rest of the drawing small."""
-    low, high = np.percentile(landmark_map.points, _MIDDLE, axis=0)
-    cameras = landmark_map.keyframes.translations
-    low, high = np.minimum(low, cameras.min(axis=0)), np.maximum(high, cameras.max(axis=0))
-    margin = _BEYOND * float((high - low).max())
-    return np.asarray(((landmark_map.points < low - margin) | (landmark_map.points > high + margin)).any(axis=1))
 
 
 def _geometry(landmark_map: LandmarkMap, shown: Array) -> dict[str, Any]:

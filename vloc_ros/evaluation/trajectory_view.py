@@ -24,12 +24,11 @@ import numpy as np
 
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.view_from_above import ground_plane, name_axis
 from vloc_ros.evaluation.page import image_address
 from vloc_ros.storage.runs import QueryRow
 
 _PICTURE_PX = 1100
-# cosine of the angle to an axis of the map within which that points up; and beyond which an axis is nearly level
-_NEARLY, _LEVEL = 0.94, 0.75
 _MARGIN = 0.25
 _LEAST_MARGIN_M = 0.3
 # width by height of the drawing: wider than high, so that it fits a page
@@ -50,6 +49,7 @@ def view_from_above(
         truth: of each query, in the frame of the map; None where that is not known.
     """
     scene, plane = landmark_map.scene(), ground_plane(landmark_map)
+    unit = "m" if landmark_map.metric else "units of the map"
 
     def flat(pose: Pose | None) -> list[float] | None:
         return None if pose is None else _rounded(plane @ pose.translation)
@@ -67,32 +67,8 @@ def view_from_above(
         "low": _rounded(low),
         "high": _rounded(high),
         "points": image_address(_draw_points((landmark_map.points + scene.origin) @ plane.T, low, high), "png"),
-        "axes": [f"{_axis_name(axis)}{'m' if landmark_map.metric else 'units of the map'}" for axis in plane],
+        "axes": [", ".join(filter(None, (name_axis(axis), unit))) for axis in plane],
     }
-
-
-def ground_plane(landmark_map: LandmarkMap) -> Array:
-    """(2, 3) axes of the view from above, to the right and forward: those of the map, where one of these points up.
-
-    Else the first map axis that is nearly level points right, as far as it is level.
-    """
-    up = estimate_up_direction(landmark_map)
-    nearest = int(np.argmax(np.abs(up)))
-    if abs(up[nearest]) > _NEARLY:
-        up = np.sign(up[nearest]) * np.eye(3)[nearest]
-    level = [axis for axis in np.eye(3) if abs(axis @ up) < _LEVEL]
-    right = level[0]
-    right = right - up * (up @ right)
-    right = right / np.linalg.norm(right)
-    return np.stack([right, np.cross(up, right)])
-
-
-def estimate_up_direction(landmark_map: LandmarkMap) -> Array:
-    """(3,) unit vector: the mean upward direction of the map's cameras (the y axis of an image points down)."""
-    up = -landmark_map.keyframes.rotations[:, :, 1].sum(axis=0)
-    length = float(np.linalg.norm(up))
-    # upright cameras agree on the upward direction; if they do not, it is z as in REP-103
-    return np.asarray(up / length) if length > 0.1 * len(landmark_map.keyframes) > 0 else np.array([0.0, 0.0, 1.0])
 
 
 def _extent(positions: Array) -> tuple[Array, Array]:
@@ -120,14 +96,6 @@ def _draw_points(points: Array, low: Array, high: Array) -> bytes:
     done, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert done
     return bytes(data)
-
-
-def _axis_name(axis: Array) -> str:
-    """`x, ` for an axis of the map; nothing for another direction."""
-    nearest = int(np.argmax(np.abs(axis)))
-    if abs(axis[nearest]) < 1 - 1e-9:
-        return ""
-    return f"{'-' if axis[nearest] < 0 else ''}{'xyz'[nearest]}, "
 
 
 def _rounded(values: Array) -> list[float]:

@@ -29,7 +29,8 @@ from vloc_ros.core.localization.tile_places import AerialPlaces
 from vloc_ros.core.localization.tile_search import TileHypothesis, TileSearch
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import View
-from vloc_ros.server.answers import Answer, Fix, MapOverview, PlaceShape
+from vloc_ros.server.answers import Answer, Fix, MapOverview, Match, PlaceShape
+from vloc_ros.server.plan import Plan, find_extent
 from vloc_ros.server.queries import (
     SHOWN_POINTS,
     KnownOfView,
@@ -63,7 +64,7 @@ class AerialService:
         """
         self._map, self._calibration = landmark_map, calibration
         self._scene = landmark_map.scene()
-        self._tiles = AerialPlaces(landmark_map)
+        self._tiles, self._plan = AerialPlaces(landmark_map), Plan.of_ground()
         self._search = search or build_tile_search(LocalizerConfig(), landmark_map)
 
     def describe(self) -> MapOverview:
@@ -74,21 +75,24 @@ class AerialService:
             PlaceShape(name=name, x=x, y=y, side_m=side, yaw_deg=yaw)
             for name, (x, y), side, yaw in zip(
                 places.names,
-                places.translations[:, :2].tolist(),
+                self._plan.project(places.translations + self._scene.origin).tolist(),
                 places.extents[:, 0].tolist(),
                 yaws.tolist(),
                 strict=True,
             )
         ]
-        points = self._tiles.plan()
+        keypoints = self._tiles.plan()
+        points = self._plan.project(keypoints[thin(len(keypoints), SHOWN_POINTS)] + self._scene.origin)
         return MapOverview(
             name=self._map.name,
             kind="aerial",
             frame_id=self._scene.frame_id,
             metric=self._map.metric,
             needs_camera=self._calibration is None,
+            axes=self._plan.describe_axes(),
             places=shapes,
-            points=[(float(x), float(y)) for x, y in points[thin(len(points), SHOWN_POINTS), :2]],
+            points=[(float(x), float(y)) for x, y in points],
+            extent=find_extent(shapes, points),
             latitude=datum.latitude if datum else None,
             longitude=datum.longitude if datum else None,
         )
@@ -108,13 +112,16 @@ class AerialService:
             height=view.camera.height,
             places=[] if similarities is None else rank_places(self._tiles.places.names, similarities),
             weights=[] if similarities is None else weigh_similarities(similarities).tolist(),
-            matches=list_matches(leader.inlier_xy, leader.inlier_points) if leader else [],
-            fix=self._fix(result, leader) if leader else None,
+            matches=self._list_matches(leader) if leader else [],
+            fix=self._fix(result) if leader else None,
         )
 
-    def _fix(self, result: LocalizationResult, leader: TileHypothesis) -> Fix:
+    def _list_matches(self, leader: TileHypothesis) -> list[Match]:
+        return list_matches(leader.inlier_xy, self._plan.project(leader.inlier_points + self._scene.origin))
+
+    def _fix(self, result: LocalizationResult) -> Fix:
         assert result.map_from_rig is not None
         assert result.covariance is not None
-        pose, datum = leader.scene_from_camera, self._scene.datum
-        earth = EarthPose.of_camera(datum, result.map_from_rig, result.covariance) if datum else None
-        return make_fix(pose, result.covariance, ahead=-pose.rotation[:, 1], earth=earth)
+        pose, datum = result.map_from_rig, self._scene.datum
+        earth = EarthPose.of_camera(datum, pose, result.covariance) if datum else None
+        return make_fix(self._plan, pose, result.covariance, ahead=-pose.rotation[:, 1], earth=earth)

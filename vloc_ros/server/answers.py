@@ -23,10 +23,20 @@ class PlaceShape(BaseModel):
     """A place of the map: a square of ground, or a keyframe's position."""
 
     name: str
-    x: float = Field(description="metres in the scene")
+    x: float = Field(description="in the plan")
     y: float
     side_m: float = Field(description="of a square of ground; 0 of a keyframe")
-    yaw_deg: float = Field(description="of its x axis, counter-clockwise from the scene's")
+    yaw_deg: float = Field(
+        description="of a square's x axis, or of a keyframe's view, counter-clockwise from the plan's first axis"
+    )
+
+
+class Axis(BaseModel):
+    """An axis of the plan: a coordinate in the plan is the component of a position in the map frame along it."""
+
+    name: str = Field(description="such as x or -z, within 20 degrees; empty where no axis of the map frame is near")
+    is_exact: bool = Field(description="whether it is that axis")
+    direction: tuple[float, float, float] = Field(description="a unit vector in the map frame")
 
 
 class MapOverview(BaseModel):
@@ -37,8 +47,12 @@ class MapOverview(BaseModel):
     frame_id: str
     metric: bool = Field(description="whether lengths are metres; else the map's scale is unknown")
     needs_camera: bool = Field(description="whether a request has to give focal_px: the server has no calibration")
+    axes: tuple[Axis, Axis] = Field(description="of the plan, the map seen from above: to the right, and upwards in it")
     places: list[PlaceShape]
-    points: list[tuple[float, float]] = Field(description="a plan: some keypoints or map points, seen from above")
+    points: list[tuple[float, float]] = Field(description="some keypoints or map points, in the plan")
+    extent: tuple[tuple[float, float], tuple[float, float]] = Field(
+        description="lower and upper corner of the plan, without points far from all others"
+    )
     latitude: float | None = None
     longitude: float | None = None
 
@@ -53,7 +67,7 @@ class RankedPlace(BaseModel):
 
 
 class Match(BaseModel):
-    """An inlier: a pixel of the photograph, and where it lies in the map."""
+    """An inlier: a pixel of the photograph, and where it lies in the plan."""
 
     u: float
     v: float
@@ -62,16 +76,26 @@ class Match(BaseModel):
 
 
 class Fix(BaseModel):
-    """An accepted pose, in the scene that is drawn."""
+    """An accepted pose of the camera, in the map frame and in the plan."""
 
-    x: float
+    x: float = Field(description="position in the map frame")
     y: float
     z: float
-    yaw_deg: float = Field(description="direction of view, or of the upper edge of an image from above, from x")
-    ellipse: list[tuple[float, float]] = Field(
-        description="outline of the region of 95 % of the position, nominally: by its covariance"
+    orientation: tuple[float, float, float, float] = Field(
+        description="of the optical frame (z along the view, y down the image) in the map frame, quaternion x y z w"
     )
     position_std_m: tuple[float, float, float]
+    at: tuple[float, float] = Field(description="the position in the plan")
+    ahead: tuple[float, float] = Field(
+        description="unit vector of the direction of view, or of the upper edge of an image from above, seen in the "
+        "plan: the shorter, the steeper the view"
+    )
+    yaw_deg: float = Field(description="that direction, counter-clockwise from the plan's first axis")
+    yaw_std_deg: float
+    pitch_deg: float = Field(description="that direction, upwards from level")
+    ellipse: list[tuple[float, float]] = Field(
+        description="outline of the region of 95 % of the position in the plan, nominally: by its covariance"
+    )
     latitude: float | None = None
     longitude: float | None = None
     earth_std_m: tuple[float, float] | None = Field(

@@ -47,6 +47,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_FOCAL = "focal length in pixels, of an image without distortion; without it the server's calibration holds"
+_ALTITUDE = "metres above the ground, of an aerial map"
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": {"image/jpeg": _IMAGE, "image/png": _IMAGE}}}
 
@@ -87,9 +89,9 @@ def make_app(service: MapService, *, hosts: Sequence[str] = LOOPBACK) -> FastAPI
     @app.post("/api/locate", openapi_extra=_BODY, responses={413: {"model": Refusal}, 422: {"model": Refusal}})
     async def locate(
         request: Request,
-        focal_px: Annotated[float | None, Query(gt=0, le=1e6, allow_inf_nan=False)] = None,
-        altitude_m: Annotated[float | None, Query(gt=0, le=1e5, allow_inf_nan=False)] = None,
-        nadir: bool = False,
+        focal_px: Annotated[float | None, Query(gt=0, le=1e6, allow_inf_nan=False, description=_FOCAL)] = None,
+        altitude_m: Annotated[float | None, Query(gt=0, le=1e5, allow_inf_nan=False, description=_ALTITUDE)] = None,
+        nadir: Annotated[bool, Query(description="whether the camera looked straight down, of an aerial map")] = False,
     ) -> Answer:
         """Where a photograph was taken; the body is a JPEG or PNG image."""
         stated = request.headers.get("content-length")

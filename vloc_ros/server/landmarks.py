@@ -24,9 +24,11 @@ from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult
+from vloc_ros.core.map.view_from_above import find_outliers
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.server.answers import Answer, Fix, MapOverview, PlaceShape
+from vloc_ros.server.plan import Plan, find_extent
 from vloc_ros.server.queries import (
     SHOWN_POINTS,
     KnownOfView,
@@ -54,31 +56,35 @@ class LandmarkService:
         """
         self._localizer, self._map, self._calibration = localizer, localizer.map, calibration
         self._scene = self._map.scene()
+        self._plan = Plan.of_landmarks(self._map)
         index = self._map.retrieval.get(VLAD)
         self._index, self._vocabulary = index, Vocabulary.from_arrays(index.encoder_arrays) if index else None
 
     def describe(self) -> MapOverview:
-        """Keyframes as places, and some map points as a plan, both seen along z."""
+        """Keyframes as places, and some map points, as the map's cameras would see them from above."""
         keyframes, datum = self._map.keyframes, self._scene.datum
-        ahead = keyframes.rotations[:, :, 2]
+        ahead = self._plan.project(keyframes.rotations[:, :, 2])
         shapes = [
             PlaceShape(name=name, x=x, y=y, side_m=0.0, yaw_deg=yaw)
             for name, (x, y), yaw in zip(
                 keyframes.names,
-                keyframes.translations[:, :2].tolist(),
+                self._plan.project(keyframes.translations + self._scene.origin).tolist(),
                 np.degrees(np.arctan2(ahead[:, 1], ahead[:, 0])).tolist(),
                 strict=True,
             )
         ]
-        points = self._map.points[thin(len(self._map.points), SHOWN_POINTS), :2]
+        near = np.flatnonzero(~find_outliers(self._map))
+        points = self._locate_points(near[thin(len(near), SHOWN_POINTS)])
         return MapOverview(
             name=self._map.name,
             kind="landmarks",
             frame_id=self._scene.frame_id,
             metric=self._map.metric,
             needs_camera=self._calibration is None,
+            axes=self._plan.describe_axes(),
             places=shapes,
             points=[(float(x), float(y)) for x, y in points],
+            extent=find_extent(shapes, points),
             latitude=datum.latitude if datum else None,
             longitude=datum.longitude if datum else None,
         )
@@ -90,7 +96,6 @@ class LandmarkService:
         features = self._localizer.extract(query)
         result = self._localizer.localize_features(features, query, on_request=True)
         similarities = self._rank(features[0])
-        points = self._map.points[result.inlier_points] if result.ok else np.zeros((0, 3))
         return Answer(
             status=result.status.value,
             reason=result.reason,
@@ -100,9 +105,13 @@ class LandmarkService:
             height=camera.height,
             places=rank_places(self._map.keyframes.names, similarities) if similarities.any() else [],
             weights=weigh_similarities(similarities).tolist() if similarities.any() else [],
-            matches=list_matches(result.inlier_xy, points) if result.ok else [],
+            matches=list_matches(result.inlier_xy, self._locate_points(result.inlier_points)) if result.ok else [],
             fix=self._fix(result) if result.ok else None,
         )
+
+    def _locate_points(self, numbers: Array) -> Array:
+        """(M, 2) coordinates of map points in the plan."""
+        return self._plan.project(self._map.points[numbers] + self._scene.origin)
 
     def _rank(self, features: Features) -> Array:
         """(K,) cosine of every keyframe; zeros where the map has no index of its own."""
@@ -117,6 +126,6 @@ class LandmarkService:
     def _fix(self, result: LocalizationResult) -> Fix:
         assert result.map_from_rig is not None
         assert result.covariance is not None
-        pose, datum = self._scene.scene_from(result.map_from_rig), self._scene.datum
-        earth = EarthPose.of_view(datum, result.map_from_rig, result.covariance) if datum else None
-        return make_fix(pose, result.covariance, ahead=pose.rotation[:, 2], earth=earth)
+        pose, datum = result.map_from_rig, self._scene.datum
+        earth = EarthPose.of_view(datum, pose, result.covariance) if datum else None
+        return make_fix(self._plan, pose, result.covariance, ahead=pose.rotation[:, 2], earth=earth)

@@ -24,9 +24,10 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.earth_pose import EarthPose
+from vloc_ros.core.geometry.earth_pose import EarthPose, bearing_variance
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.server.answers import Answer, Fix, MapOverview, Match, RankedPlace
+from vloc_ros.server.plan import Plan
 
 SHOWN_PLACES, SHOWN_MATCHES, SHOWN_POINTS = 10, 300, 4000
 # of the softmax of cosines: what is less similar by this has the share 1 / e
@@ -77,11 +78,11 @@ def camera_of(image: Array, known: KnownOfView, calibration: Camera | None) -> C
     if known.focal_px is not None:
         return Camera("SIMPLE_PINHOLE", width, height, (known.focal_px, width / 2, height / 2))
     if calibration is None:
-        raise InputError("the camera is not known, expected a focal length in pixels (focal_px); give it")
+        raise InputError("the camera is not known, expected a focal length in pixels; give it")
     if (calibration.width, calibration.height) != (width, height):
         raise InputError(
             f"the image has {width}x{height} pixels, the server's calibration {calibration.width}x"
-            f"{calibration.height}; send an image of that camera, or give its focal length (focal_px)"
+            f"{calibration.height}; choose an image of that camera, or give its focal length in pixels"
         )
     return calibration
 
@@ -113,24 +114,34 @@ def outline_ellipse(middle: Array, covariance: Array) -> list[tuple[float, float
     return [(float(x), float(y)) for x, y in outline]
 
 
-def make_fix(scene_from_camera: Pose, covariance: Array, *, ahead: Array, earth: EarthPose | None) -> Fix:
+def make_fix(plan: Plan, map_from_camera: Pose, covariance: Array, *, ahead: Array, earth: EarthPose | None) -> Fix:
     """The fix of a camera.
 
     Args:
-        scene_from_camera: its pose.
+        plan: that the map is drawn in.
+        map_from_camera: its pose.
         covariance: (6, 6) of the pose.
-        ahead: (3,) the direction that has the yaw, in the scene.
+        ahead: (3,) the direction that has the yaw, a unit vector in the map frame.
         earth: the pose on Earth; None without a datum.
     """
-    x, y, z = (float(v) for v in scene_from_camera.translation)
+    x, y, z = (float(v) for v in map_from_camera.translation)
     std_x, std_y, std_z = (float(v) for v in np.sqrt(np.diag(covariance)[:3]))
+    qx, qy, qz, qw = (float(v) for v in map_from_camera.quaternion)
+    turn = plan.level_from_map()
+    right, forward, upward = (float(v) for v in turn @ ahead)
+    at = plan.project(map_from_camera.translation)
     fix = Fix(
         x=x,
         y=y,
         z=z,
-        yaw_deg=float(np.degrees(np.arctan2(ahead[1], ahead[0]))),
-        ellipse=outline_ellipse(scene_from_camera.translation[:2], covariance[:2, :2]),
+        orientation=(qx, qy, qz, qw),
         position_std_m=(std_x, std_y, std_z),
+        at=(float(at[0]), float(at[1])),
+        ahead=(right, forward),
+        yaw_deg=float(np.degrees(np.arctan2(forward, right))),
+        yaw_std_deg=float(np.degrees(np.sqrt(bearing_variance(turn @ ahead, turn @ covariance[3:, 3:] @ turn.T)))),
+        pitch_deg=float(np.degrees(np.arctan2(upward, np.hypot(right, forward)))),
+        ellipse=outline_ellipse(at, plan.axes @ covariance[:3, :3] @ plan.axes.T),
     )
     if earth is not None:
         east, north = (float(v) for v in np.sqrt(np.diag(earth.covariance)[:2]))
@@ -141,11 +152,11 @@ def make_fix(scene_from_camera: Pose, covariance: Array, *, ahead: Array, earth:
 
 
 def list_matches(pixels: Array, points: Array) -> list[Match]:
-    """Some of (M, 2) pixels and (M, 2+) metres, evenly chosen."""
+    """Some of (M, 2) pixels and (M, 2) coordinates in the plan, evenly chosen."""
     chosen = thin(len(pixels), SHOWN_MATCHES)
     return [
         Match(u=float(u), v=float(v), x=float(x), y=float(y))
-        for (u, v), (x, y) in zip(pixels[chosen], points[chosen, :2], strict=True)
+        for (u, v), (x, y) in zip(pixels[chosen], points[chosen], strict=True)
     ]
 
 

@@ -21,9 +21,10 @@ from collections.abc import AsyncIterator
 from vloc_ros.core.config import MOST_MEGAPIXELS
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.storage.images import decode_image, read_image_size
+from vloc_ros.storage.images import BrokenImageError, decode_image, read_image_size
 
 MOST_BYTES, MOST_PIXELS, LEAST_PX = 32 << 20, int(MOST_MEGAPIXELS * 1e6), 32
+_REMEDY = "choose another photograph, or convert it to JPEG or PNG"
 
 
 class UploadTooLargeError(InputError):
@@ -63,13 +64,18 @@ def decode_upload(data: bytes, *, most_pixels: int = MOST_PIXELS) -> Array:
     if not data:
         raise InputError("the upload is empty, expected a JPEG or PNG image; choose a photograph")
     try:
-        width, height = read_image_size(data)
-    except InputError as error:
-        raise InputError(f"the upload: {error}; expected a JPEG or PNG image, choose another photograph") from None
+        _check_size(*read_image_size(data), most_pixels)
+        return decode_image(data)
+    except BrokenImageError as error:
+        raise InputError(f"{error.found}; {_REMEDY}") from None
+
+
+def _check_size(width: int, height: int, most_pixels: int) -> None:
     if width * height > most_pixels:
         raise UploadTooLargeError(
             f"the image has {width}x{height} pixels, expected {most_pixels / 1e6:g} million at most; reduce it"
         )
     if min(width, height) < LEAST_PX:
-        raise InputError(f"the image has {width}x{height} pixels, expected {LEAST_PX} at least each way")
-    return decode_image(data)
+        raise InputError(
+            f"the image has {width}x{height} pixels, expected {LEAST_PX} at least each way; choose another"
+        )

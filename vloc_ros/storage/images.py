@@ -31,7 +31,9 @@ from vloc_ros.core.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _OTHER_SUFFIXES = (".bmp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
-_NO_SIZE = "the image is damaged: it does not state its size ({} bytes); copy it again, or leave it out"
+_NO_SIZE = "the image is damaged: it does not state its size ({} bytes)"
+_COPY = "copy it again, or leave it out"
+_CONVERT = "convert it, or leave it out"
 # bits of a pixel that cameras give in two bytes
 _DEPTHS = (8, 10, 12, 14, 16)
 _AS_RECORDED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -41,6 +43,19 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # markers without a length, none of which comes before the frame; decoders pass over some of them
 _LONE_MARKERS = {0x00, 0x01, *range(0xD0, 0xDA)}
+
+
+class BrokenImageError(InputError):
+    """Bytes that are no whole image.
+
+    Attributes:
+        found: what they are, without what to do with a file of them.
+    """
+
+    def __init__(self, found: str, remedy: str) -> None:
+        """With both as its message."""
+        super().__init__(f"{found}; {remedy}")
+        self.found = found
 
 
 def list_images(folder: Path) -> tuple[Path, ...]:
@@ -117,21 +132,27 @@ def read_image(path: Path) -> npt.NDArray[Any]:
 
 
 def decode_image(data: bytes) -> npt.NDArray[Any]:
-    """Decode the bytes of a JPEG or PNG file; see `read_image`."""
+    """Decode the bytes of a JPEG or PNG file; see `read_image`.
+
+    Raises:
+        BrokenImageError: they are cut short, or no image.
+    """
     if data.startswith(_JPEG_START):
         complete = _jpeg_is_complete(data)
     elif data.startswith(_PNG_START):
         complete = _png_is_complete(data)
     else:
-        raise InputError(f"is no JPEG or PNG image ({len(data)} bytes); convert it, or leave it out")
+        raise BrokenImageError(
+            f"the content is no JPEG or PNG image ({len(data)} bytes)", "convert it, or leave it out"
+        )
     if not complete:
-        raise InputError(f"the image is cut short or damaged ({len(data)} bytes); copy it again, or leave it out")
+        raise BrokenImageError(f"the image is cut short or damaged ({len(data)} bytes)", _COPY)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_RECORDED)
     except cv2.error as error:
-        raise InputError(f"the image cannot be decoded ({error.err})") from None
+        raise BrokenImageError(f"the image cannot be decoded ({error.err})", _COPY) from None
     if image is None:
-        raise InputError(f"the image cannot be decoded ({len(data)} bytes); copy it again, or leave it out")
+        raise BrokenImageError(f"the image cannot be decoded ({len(data)} bytes)", _COPY)
     return reduce_to_eight_bits(np.asarray(image))
 
 
@@ -139,7 +160,7 @@ def read_image_size(data: bytes | memoryview) -> tuple[int, int]:
     """Width and height that the header of a JPEG or PNG file states, without decoding it.
 
     Raises:
-        InputError: it is neither, or has no size where decoders look for it.
+        BrokenImageError: it is neither, or has no size where decoders look for it.
     """
     if data[: len(_PNG_START)] == _PNG_START:
         if data[12:16] == b"IHDR" and len(data) >= 24:
@@ -148,8 +169,10 @@ def read_image_size(data: bytes | memoryview) -> tuple[int, int]:
     elif data[: len(_JPEG_START)] == _JPEG_START:
         return _read_jpeg_size(data)
     else:
-        raise InputError(f"is no JPEG or PNG image ({len(data)} bytes); convert it, or leave it out")
-    raise InputError(_NO_SIZE.format(len(data)))
+        raise BrokenImageError(
+            f"the content is no JPEG or PNG image ({len(data)} bytes)", "convert it, or leave it out"
+        )
+    raise BrokenImageError(_NO_SIZE.format(len(data)), _COPY)
 
 
 def _read_jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
@@ -165,7 +188,7 @@ def _read_jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
             break
         else:
             position += 2 + length
-    raise InputError(_NO_SIZE.format(len(data)))
+    raise BrokenImageError(_NO_SIZE.format(len(data)), _COPY)
 
 
 def reduce_to_eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

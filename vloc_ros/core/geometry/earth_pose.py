@@ -73,9 +73,6 @@ def _place(datum: Datum, map_from_body: Pose, covariance: Array, *, ahead: Array
     cosine, sine = np.cos(datum.yaw_rad), np.sin(datum.yaw_rad)
     enu_from_map = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     variance, turned = datum.yaw_std_rad**2, np.cross([0.0, 0.0, 1.0], map_from_body.translation)
-    # of the bearing by a small rotation about the map's axes
-    level = max(float(ahead[0] ** 2 + ahead[1] ** 2), 1e-12)
-    turns = np.array([-ahead[0] * ahead[2] / level, -ahead[1] * ahead[2] / level, 1.0])
     of_datum = np.diag([datum.position_std_m**2, datum.position_std_m**2, datum.altitude_std_m**2])
     position = enu_from_map @ (covariance[:3, :3] + variance * np.outer(turned, turned)) @ enu_from_map.T
     return EarthPose(
@@ -84,5 +81,12 @@ def _place(datum: Datum, map_from_body: Pose, covariance: Array, *, ahead: Array
         altitude_m,
         datum.heading_of(float(np.arctan2(ahead[1], ahead[0]))),
         position + of_datum,
-        float(np.sqrt(turns @ covariance[3:, 3:] @ turns + variance)),
+        float(np.sqrt(bearing_variance(ahead, covariance[3:, 3:]) + variance)),
     )
+
+
+def bearing_variance(ahead: Array, covariance: Array) -> float:
+    """Variance of the bearing of a (3,) direction about z, of a left rotation of (3, 3) covariance; large if steep."""
+    level = max(float(ahead[0] ** 2 + ahead[1] ** 2), 1e-12)
+    turns = np.array([-ahead[0] * ahead[2] / level, -ahead[1] * ahead[2] / level, 1.0])
+    return float(turns @ covariance @ turns)

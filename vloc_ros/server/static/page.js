@@ -1,10 +1,11 @@
 "use strict";
-// The page of `vloc serve`: the map in metres, and the answer to a photograph.
+// The page of `vloc serve`: the map seen from above, and the answer to a photograph.
 const el = (id) => document.getElementById(id);
 const at = (x, y) => [y, x]; // Leaflet has the vertical first
 const drawn = L.canvas({ padding: 0.4 });
-const map = L.map("map", { crs: L.CRS.Simple, minZoom: -8, maxZoom: 9, zoomSnap: 0.25, renderer: drawn, attributionControl: false });
+const map = L.map("map", { crs: L.CRS.Simple, minZoom: -8, maxZoom: 12, zoomSnap: 0.25, renderer: drawn, attributionControl: false });
 const layers = { plan: L.layerGroup().addTo(map), heat: L.layerGroup().addTo(map), answer: L.layerGroup().addTo(map) };
+const LEAST_SHARE = 0.01;
 let overview = null, newest = 0; // number of the newest request
 
 function corners(place) {
@@ -21,40 +22,61 @@ function drawPlace(place, style) {
 function drawPlan() {
   for (const [x, y] of overview.points) L.circleMarker(at(x, y), { radius: 1, stroke: false, fillColor: "#7d8790", fillOpacity: 0.7 }).addTo(layers.plan);
   drawHeat([]);
-  const all = [...overview.places.map((p) => at(p.x, p.y)), ...overview.points.map(([x, y]) => at(x, y))];
-  map.fitBounds(L.latLngBounds(all).pad(0.05));
+  fitPlan();
+  map.on("resize", fitPlan);
 }
 
-function drawHeat(weights) {
+function fitPlan() { map.fitBounds(L.latLngBounds(overview.extent.map(([x, y]) => at(x, y))).pad(0.05), { animate: false }); }
+
+function nameAxes() {
+  const [right, upward] = overview.axes.map((axis) => axis.name && `${axis.is_exact ? "" : "about "}${axis.name}`), control = L.control({ position: "bottomright" });
+  control.onAdd = () => {
+    const note = document.createElement("div");
+    note.className = "axes";
+    note.textContent = right && upward ? `seen from above: ${right} →, ${upward} ↑` : "seen from above";
+    return note;
+  };
+  control.addTo(map);
+}
+
+// after a refusal without colour: what resembles the photograph is not where it was taken
+function drawHeat(weights, located = false) {
   layers.heat.clearLayers();
   const most = Math.max(...weights, 1e-12);
   overview.places.forEach((place, k) => {
     const share = weights.length ? weights[k] / most : 0;
-    drawPlace(place, { weight: 0.5, color: "#9aa5af", fillColor: "#d4502a", fillOpacity: weights.length ? 0.5 * share : 0.02 })
+    drawPlace(place, { weight: 0.5, color: "#9aa5af", fillColor: located ? "#d4502a" : "#5b6670", fillOpacity: weights.length ? 0.5 * share : 0.02 })
       .bindTooltip(() => name(place.name, weights, k)).addTo(layers.heat);
   });
 }
 
 function name(text, weights, k) {
   const span = document.createElement("span");
-  span.textContent = weights.length ? `${text}: similarity share ${(100 * weights[k]).toFixed(1)} %` : text;
+  span.textContent = weights.length ? `${text}: ${share(weights[k])} of the similarity` : text;
   return span;
 }
 
 function drawAnswer(answer) {
   layers.answer.clearLayers();
-  drawHeat(answer.weights);
-  listPlaces(answer.places);
+  drawHeat(answer.weights, answer.fix !== null);
+  listPlaces(answer);
   drawMatches(answer);
   el("fix").replaceChildren();
   const fix = answer.fix;
   if (!fix) return;
   for (const { x, y } of answer.matches) L.circleMarker(at(x, y), { radius: 2, stroke: false, fillColor: "#1e8a4c", fillOpacity: 0.9 }).addTo(layers.answer);
   L.polygon(fix.ellipse.map(([x, y]) => at(x, y)), { color: "#0b5cad", weight: 2, fillOpacity: 0.15 }).addTo(layers.answer);
-  const turn = (fix.yaw_deg * Math.PI) / 180, reach = arrowLength();
-  L.polyline([at(fix.x, fix.y), at(fix.x + reach * Math.cos(turn), fix.y + reach * Math.sin(turn))], { color: "#0b5cad", weight: 3 }).addTo(layers.answer);
-  L.circleMarker(at(fix.x, fix.y), { radius: 5, color: "#0b5cad", fillOpacity: 1 }).addTo(layers.answer);
+  showOutlying(fix);
+  const [x, y] = fix.at, reach = arrowLength(); // as long as the direction is level
+  L.polyline([at(x, y), at(x + reach * fix.ahead[0], y + reach * fix.ahead[1])], { color: "#0b5cad", weight: 3 }).addTo(layers.answer);
+  L.circleMarker(at(x, y), { radius: 5, color: "#0b5cad", fillOpacity: 1 }).addTo(layers.answer);
   describeFix(fix, answer);
+}
+
+// a camera may be outside of what the map shows
+function showOutlying(fix) {
+  const seen = map.getBounds(), here = at(...fix.at);
+  if (!seen.contains(here)) map.fitBounds(seen.extend(here).pad(0.05), { animate: false });
 }
 
 function arrowLength() {
@@ -62,17 +84,47 @@ function arrowLength() {
   return 0.06 * Math.max(bounds.getEast() - bounds.getWest(), bounds.getNorth() - bounds.getSouth());
 }
 
+// lengths in one unit, of which the largest has two digits
+function withUnit(lengths) {
+  const largest = Math.max(...lengths);
+  const [unit, size] = !overview.metric ? ["units of the map", 1] : largest < 0.01 ? ["mm", 1e-3] : largest < 1 ? ["cm", 1e-2] : ["m", 1];
+  const decimals = largest > 0 ? Math.min(Math.max(1 - Math.floor(Math.log10(largest / size)), 0), 9) : 0;
+  return { numbers: lengths.map((one) => (one / size).toFixed(decimals)), unit };
+}
+
+function describePosition(fix) {
+  const decimals = Math.min(Math.max(Math.ceil(-Math.log10(Math.max(...fix.position_std_m, 1e-6))), 1), 6);
+  const std = withUnit(fix.position_std_m), unit = overview.metric ? "m" : "units of the map";
+  return [["position x, y, z", `${[fix.x, fix.y, fix.z].map((one) => one.toFixed(decimals)).join(", ")} ${unit}`],
+    ["standard deviation", `${std.numbers.join(", ")} ${std.unit}`]];
+}
+
+// 0 to 360 degrees, with as many decimals as the standard deviation has
+function describeAngle(angle, std) {
+  const decimals = Math.min(Math.max(-Math.floor(Math.log10(Math.max(std, 1e-6))), 1), 3);
+  return `${((angle + 360) % 360).toFixed(decimals)}° ± ${std.toFixed(decimals)}°`;
+}
+
+function describeDirection(fix) {
+  const fromAbove = overview.kind === "aerial", [right, upward] = overview.axes.map((axis) => axis.name);
+  const term = fromAbove ? "upper edge of the image" : "direction of view";
+  if (fix.yaw_std_deg > 90) return [term, fix.pitch_deg < 0 ? "straight down" : "straight up"]; // turned by any angle
+  const from = right && upward ? `from ${right} to ${upward}` : "counter-clockwise from the right of the plan";
+  const yaw = fix.heading_deg === null ? `${describeAngle(fix.yaw_deg, fix.yaw_std_deg)} ${from}`
+    : `${describeAngle(fix.heading_deg, fix.heading_std_deg)} from true north to east`;
+  const pitch = `${Math.abs(fix.pitch_deg).toFixed(1)}° ${fix.pitch_deg < 0 ? "down" : "up"}`;
+  return [term, fromAbove ? yaw : `${yaw}, ${pitch}`];
+}
+
+function describeEarth(fix) {
+  const { numbers, unit } = withUnit(fix.earth_std_m);
+  return [["latitude, longitude", `${fix.latitude.toFixed(7)}, ${fix.longitude.toFixed(7)}`],
+    ["standard deviation", `${numbers[0]} ${unit} east, ${numbers[1]} ${unit} north`]];
+}
+
 function describeFix(fix, answer) {
-  const unit = overview.metric ? "m" : "units of the map";
-  const std = fix.position_std_m.map((v) => Number(v.toPrecision(2))).join(", ");
-  const rows = [["position", `${fix.x.toFixed(2)}, ${fix.y.toFixed(2)}, ${fix.z.toFixed(2)} ${unit}`], ["standard deviation", `${std} ${unit}`],
+  const rows = [...(fix.latitude === null ? [] : describeEarth(fix)), ...describePosition(fix), describeDirection(fix),
     ["confidence", `${(100 * answer.confidence).toFixed(1)} %${overview.kind === "aerial" ? " (provisional)" : ""}, ${answer.inliers} inliers`]];
-  if (fix.latitude !== null) {
-    const [east, north] = fix.earth_std_m.map((v) => Number(v.toPrecision(2)));
-    rows.unshift(["latitude, longitude", `${fix.latitude.toFixed(7)}, ${fix.longitude.toFixed(7)}`],
-      ["standard deviation on Earth", `${east} m east, ${north} m north`]);
-    rows.push(["heading", `${fix.heading_deg.toFixed(1)}° ± ${Number(fix.heading_std_deg.toPrecision(2))}°`]);
-  }
   for (const [term, text] of rows) {
     const dt = document.createElement("dt"), dd = document.createElement("dd");
     dt.textContent = term; dd.textContent = text;
@@ -80,10 +132,19 @@ function describeFix(fix, answer) {
   }
 }
 
-function listPlaces(places) {
-  el("places").replaceChildren(...places.map((found) => {
+const placeWord = () => (overview.kind === "aerial" ? "tiles" : "keyframes");
+const share = (weight) => `${(100 * weight).toFixed(0)} %`;
+
+// those that are hardly similar say nothing; and similar places of a refused photograph are no answer
+function listPlaces(answer) {
+  const similar = answer.places.filter((found) => found.weight >= LEAST_SHARE);
+  const stands = similar.length ? "Shares of the similarity, not calibrated." : "None stands out.";
+  el("ranking").hidden = answer.places.length === 0;
+  el("ranking").querySelector("h2").textContent = `Most similar ${placeWord()}`;
+  el("ranking").querySelector("p").textContent = answer.fix ? stands : `The photograph was not located: these are no location. ${stands}`;
+  el("places").replaceChildren(...similar.map((found) => {
     const item = document.createElement("li"), place = overview.places[found.place];
-    item.textContent = `${found.name}: similarity share ${(100 * found.weight).toFixed(1)} %`;
+    item.textContent = `${found.name}: ${share(found.weight)}`;
     item.tabIndex = 0;
     const show = () => map.setView(at(place.x, place.y), Math.max(map.getZoom(), 1));
     item.addEventListener("click", show);
@@ -104,7 +165,8 @@ function drawMatches(answer) {
 function say(text, kind) { el("status").textContent = text; el("status").className = kind; }
 
 function clearAnswer() {
-  layers.answer.clearLayers(); el("fix").replaceChildren(); el("places").replaceChildren(); drawHeat([]);
+  layers.answer.clearLayers(); el("fix").replaceChildren(); el("places").replaceChildren(); el("ranking").hidden = true;
+  drawHeat([]);
   drawMatches({ width: 1, height: 1, matches: [] });
 }
 
@@ -147,7 +209,13 @@ async function readAnswer(response) {
   if (!isJson) return { refusal: `the server failed (${response.status})` };
   const content = await response.json();
   if (response.ok) return content;
-  return { refusal: content.error ?? content.detail?.map((one) => one.msg).join("; ") ?? "the server failed" };
+  return { refusal: content.error ?? content.detail?.map((one) => `${label(one.loc.at(-1))}: ${one.msg}`).join("; ") ?? "the server failed" };
+}
+
+// what the form calls a parameter of the API
+function label(parameter) {
+  const field = el("known").elements.namedItem(parameter);
+  return field ? field.labels[0].textContent.trim() : parameter;
 }
 
 function listen() {
@@ -164,12 +232,12 @@ function listen() {
 async function start() {
   overview = await (await fetch("api/map")).json();
   el("name").textContent = overview.name;
-  const place = overview.kind === "aerial" ? "tiles" : "keyframes";
   const where = overview.latitude === null ? "" : ` · ${overview.latitude.toFixed(5)}, ${overview.longitude.toFixed(5)}`;
-  el("facts").textContent = `${overview.places.length} ${place} · frame ${overview.frame_id}${where}`;
+  el("facts").textContent = `${overview.places.length} ${placeWord()} · frame ${overview.frame_id}${where}`;
   for (const one of document.querySelectorAll(".aerial")) one.hidden = overview.kind !== "aerial";
   el("known").elements.focal_px.placeholder = overview.needs_camera ? "needed" : "calibrated";
   if (overview.metric) L.control.scale({ imperial: false }).addTo(map);
+  nameAxes();
   drawPlan();
   listen();
   document.body.dataset.state = "ready";
