@@ -33,10 +33,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.camera_options import add_camera, explain_missing_camera, has_camera, read_given_camera
 from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.lidar_options import add_scan_options, add_scans, read_scans
 from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
-from vloc_ros.cli.source_options import CALIBRATION
 
 if TYPE_CHECKING:
     from vloc_ros.core.sources import QuerySource
@@ -50,7 +50,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images")
     add_scans(source)
     add_scan_options(parser)
-    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; needed with --images")
+    add_camera(parser, text="; needed with --images")
     parser.add_argument(
         "--times",
         type=Path,
@@ -92,27 +92,26 @@ def _read_images(args: argparse.Namespace) -> tuple[Sequence[QuerySource], bool]
     """The images of a folder, and whether they have times."""
     from vloc_ros.core.errors import InputError
     from vloc_ros.datasets.image_folders import make_query_sources
-    from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
     from vloc_ros.storage.pose_files import read_times, stamps_in_names
 
-    if args.camera is None:
-        raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
+    if not has_camera(args):
+        raise InputError(explain_missing_camera(args))
     if args.cloud_topic or args.compensated:
         raise InputError("--cloud-topic and --compensated go with --scans, found --images")
     report_images_passed_over(args.images)
     paths = list_images(args.images)
     names = [path.name for path in paths]
     stamps_ns = read_times(args.times, names) if args.times else stamps_in_names(names)
-    return make_query_sources(paths, stamps_ns, read_camera(args.camera)), stamps_ns is not None
+    return make_query_sources(paths, stamps_ns, read_given_camera(args)), stamps_ns is not None
 
 
 def _read_scans(args: argparse.Namespace) -> tuple[Sequence[QuerySource], bool]:
     """The scans of a recording, all of which have times."""
     from vloc_ros.core.errors import InputError
 
-    if args.camera or args.times:
-        raise InputError("--camera and --times go with --images, found --scans")
+    if has_camera(args) or args.times:
+        raise InputError("--camera, --focal and --times go with --images, found --scans")
     return read_scans(args).queries(), True
 
 

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.workers import Workers
     from vloc_ros.storage.output_files import Output
 
-_OF_IMAGES = ("poses", *POSE_SOURCES, "scale_unknown", "poses_drift", "distance")
+_OF_IMAGES = ("poses", *POSE_SOURCES, "scale_unknown", "poses_drift", "distance", "focal")
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -62,8 +62,8 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
     from dataclasses import replace
     from functools import partial
 
+    from vloc_ros.cli.camera_options import read_given_camera
     from vloc_ros.datasets import posed_files
-    from vloc_ros.storage.cameras import read_camera
 
     name = pose_source(args)
     read = {
@@ -73,7 +73,7 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
         "euroc": partial(posed_files.read_euroc_files, largest_gap_ns=largest_gap_ns(args)),
     }[name]
     source = getattr(args, name)
-    found = read(source, args.images, camera=read_camera(args.camera) if args.camera else None)
+    found = read(source, args.images, camera=read_given_camera(args))
     if found.without_pose:
         note(f"{found.without_pose} images in {args.images} have no pose in {source} and are left out")
     if found.without_image:
