@@ -147,6 +147,9 @@ def test_an_empty_folder_and_a_missing_map_are_named(scene_folder, tmp_path, cap
     (tmp_path / "empty").mkdir()
     assert localize(scene_folder, tmp_path / "results", images=tmp_path / "empty") == 1
     assert str(tmp_path / "empty") in capsys.readouterr().err
+    given = ["--images", f"{scene_folder.images}", "--camera", f"{scene_folder.camera}", "--out", f"{tmp_path}/results"]
+    assert main(["localize", "--map", f"{scene_folder.map}p", *given]) == 1
+    assert f"{scene_folder.map}p: does not exist, expected the folder of a map; did you mean" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 
 

@@ -128,6 +128,32 @@ def test_given_poses_are_kept_or_measurements(
     assert found == [expected]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "structure from motion of 6 images"),
+        (["--distance", "frame-000.png", "frame-005.png", "2"], "--distance gives the scale"),
+        (["--structure", "sfm"], ""),
+        (["--poses", "POSES", "--poses-drift"], ""),
+    ],
+)
+def test_forgotten_poses_are_said_before_the_work(
+    scene_folder: SceneFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    configs: list[MappingConfig],
+    options: list[str],
+    said: str,
+) -> None:
+    given = ["--images", f"{scene_folder.images}", "--camera", f"{scene_folder.camera}", "--out", f"{tmp_path}/map"]
+    words = [f"{scene_folder.poses}" if word == "POSES" else word for word in options]
+    assert main(["map", "build", *given, *words]) == 1
+    assert len(configs) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert ("no poses are given" in error) == bool(said)
+
+
 def test_poses_that_are_kept_do_not_drift(
     scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
