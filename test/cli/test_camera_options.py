@@ -68,7 +68,7 @@ def test_a_focal_length_is_in_pixels(tmp_path: Path, focal_px: float) -> None:
     [
         ((26, 0), "26 mm (35 mm equivalent): --focal 300"),  # 26 mm x 500 px / 43.27 mm
         ((13, 26), "these state 13, 26 mm (35 mm equivalent)"),
-        ((0, 0), "the photographs state none"),
+        ((0, 0), "the images state none"),
     ],
 )
 def test_what_photographs_state_is_named_and_not_taken(

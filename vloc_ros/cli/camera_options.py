@@ -21,8 +21,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vloc_ros.cli.pose_sources import note
-from vloc_ros.cli.source_options import CALIBRATION
+from vloc_ros.cli.source_options import CALIBRATION, note
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.camera import Camera
@@ -68,7 +67,7 @@ def read_given_camera(args: argparse.Namespace, *, remedy: str = _REFINED) -> Ca
 
     camera = make_pinhole(args.focal, *read_first_size(list_images(args.images)))
     if remedy:
-        note(f"--focal knows no distortion and no principal point: poses are less accurate; {remedy}")
+        note(f"--focal leaves out distortion and principal point: poses are less accurate; {remedy}")
     return camera
 
 
@@ -101,24 +100,21 @@ def explain_missing_camera(args: argparse.Namespace, given: str = "--images", *,
     """
     from vloc_ros.core.errors import InputError
 
-    stated = ""
+    start = f"or --focal PX{then}"
     with contextlib.suppress(InputError):  # what is wrong with the folder is said when it has a calibration
-        stated = _stated_focal_length(args.images, then)
-    start = stated or (
-        f"or --focal PX{then} (of a phone's main camera about 0.75 x the longer side; the photographs state none)"
-    )
+        start = _stated_focal_length(args.images, then)
     return f"{given} without --camera: the calibration is missing; give it ({_KINDS}), {start}"
 
 
 def _stated_focal_length(folder: Path, then: str) -> str:
-    """What the photographs' EXIF data come to; empty where they state nothing."""
+    """What the photographs' EXIF data come to."""
     from vloc_ros.storage.exif import focal_length_px, read_focal_lengths_35mm
     from vloc_ros.storage.images import list_images, read_first_size
 
     stated = read_focal_lengths_35mm(list_images(folder))
     lengths = sorted(set(stated.values()))
     if not lengths:
-        return ""
+        return f"or --focal PX{then} (a phone's main camera has about 0.75 x the longer side; the images state none)"
     if len(lengths) > 1:
         listed = ", ".join(map(str, lengths))
         return (

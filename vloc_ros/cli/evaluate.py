@@ -243,17 +243,7 @@ def _check_scans(args: argparse.Namespace) -> None:
     """Refuse options of images beside --scans."""
     from vloc_ros.core.errors import InputError
 
-    of_images = (
-        "live",
-        "sequence",
-        "report",
-        "rerun",
-        "camera",
-        "focal",
-        "times",
-        "image_topic",
-        "map_images",
-        *POSE_SOURCES,
-    )
-    if given := next((name for name in of_images if getattr(args, name)), None):
+    of_images = ("live", "sequence", "report", "rerun", "times", "image_topic", "map_images")
+    of_images += ("camera", "focal", *POSE_SOURCES)
+    if given := next((name for name in of_images if getattr(args, name) not in (None, False)), None):
         raise InputError(f"--{given.replace('_', '-')} is of images, found --scans; leave it out")

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING
 
 from vloc_ros.cli.camera_options import read_given_camera
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.pose_sources import note
-from vloc_ros.cli.source_options import largest_gap_ns
+from vloc_ros.cli.source_options import largest_gap_ns, note
 
 # evo's
 _MAX_TIME_DIFFERENCE_S = 0.01

@@ -37,8 +37,7 @@ from vloc_ros.cli.camera_options import add_camera, explain_missing_camera, has_
 from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.lidar_options import add_scan_options, add_scans, read_scans
 from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
-from vloc_ros.cli.pose_sources import note
-from vloc_ros.cli.source_options import check_source_options
+from vloc_ros.cli.source_options import check_source_options, note
 
 if TYPE_CHECKING:
     from vloc_ros.core.sources import QuerySource

@@ -16,6 +16,7 @@
 
   vloc map build --images DIR --poses TUM --camera YAML --out MAP            poses are known and kept
   vloc map build --images DIR --camera YAML --structure sfm --out MAP        from images alone, scale unknown
+  vloc map build --images DIR --focal PX --refine-calibration YAML --out MAP   photographs without a calibration
   vloc map build --images DIR --poses TUM --camera YAML --structure sfm --out MAP
                                                  the poses are measurements, which the images correct
   vloc map build --bag BAG --image-topic T --odom-topic T --out MAP          the same with odometry; keyframes by motion
@@ -49,8 +50,8 @@ from typing import TYPE_CHECKING, Any
 from vloc_ros.cli.map_build_inputs import check_distance, read_source, scale_source
 from vloc_ros.cli.map_build_options import ROOTSIFT, add_options
 from vloc_ros.cli.map_build_summary import summarize
-from vloc_ros.cli.pose_sources import POSE_SOURCES, check_scale_unknown, note
-from vloc_ros.cli.source_options import check_max_time_difference, check_source_options
+from vloc_ros.cli.pose_sources import POSE_SOURCES, check_scale_unknown
+from vloc_ros.cli.source_options import check_max_time_difference, check_source_options, note
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:

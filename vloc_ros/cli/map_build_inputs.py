@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 
 from vloc_ros.cli.camera_options import explain_missing_camera, has_camera, read_given_camera
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.pose_sources import note, note_scale, pose_source, read_posed_files
-from vloc_ros.cli.source_options import largest_gap_ns
+from vloc_ros.cli.pose_sources import note_scale, pose_source, read_posed_files
+from vloc_ros.cli.source_options import largest_gap_ns, note
 from vloc_ros.core.spelling import nearest_name
 from vloc_ros.progress import bar
 

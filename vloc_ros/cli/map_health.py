@@ -112,7 +112,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise InputError(explain_missing_camera(args))
     with_images = {"--poses": args.poses, "--camera": args.camera, "--focal": args.focal}
     needless = {**with_images, "--recognizer": args.recognizer, "--scene": args.scene}
-    if not args.images and (given := [name for name, value in needless.items() if value]):
+    if not args.images and (given := [name for name, value in needless.items() if value not in (None, "")]):
         raise InputError(f"{given[0]} without --images, expected --images DIR --poses TUM --camera YAML")
 
 

@@ -37,8 +37,8 @@ from typing import TYPE_CHECKING
 
 from vloc_ros.cli.camera_options import add_camera, read_given_camera
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.pose_sources import add_pose_sources, note, pose_source, read_posed_files
-from vloc_ros.cli.source_options import add_max_time_difference, check_max_time_difference
+from vloc_ros.cli.pose_sources import add_pose_sources, pose_source, read_posed_files
+from vloc_ros.cli.source_options import add_max_time_difference, check_max_time_difference, note
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:

@@ -48,7 +48,8 @@ class CommandParser(argparse.ArgumentParser):
         unknown = [word for word in words if word != "--" and not any(name.startswith(word) for name in options)]
         hints = [f"{word}: did you mean {near}?" for word in unknown if (near := nearest_name(word, options))]
         hints += self._nearest_choices(message)
-        self.exit(2, f"{self.prog}: error: {'; '.join([message, *hints])}\n`{self.prog} --help` lists the options\n")
+        listed = f"`{self.prog} --help` lists the options"
+        self.exit(2, f"{self.prog}: error: {'; '.join([message, *hints, listed])}\n")
 
     def _nearest_choices(self, message: str) -> list[str]:
         """What was meant by a word that is none of an option's choices."""

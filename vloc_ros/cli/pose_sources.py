@@ -17,11 +17,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vloc_ros.cli.source_options import largest_gap_ns
+from vloc_ros.cli.camera_options import read_given_camera
+from vloc_ros.cli.source_options import largest_gap_ns, note
 
 if TYPE_CHECKING:
     from vloc_ros.datasets.posed_files import PosedFiles
@@ -62,7 +62,6 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
     from dataclasses import replace
     from functools import partial
 
-    from vloc_ros.cli.camera_options import read_given_camera
     from vloc_ros.datasets import posed_files
 
     name = pose_source(args)
@@ -118,8 +117,3 @@ def assumed_scale(args: argparse.Namespace) -> str:
     if args.scale_unknown or (source := pose_source(args)) not in _OF_ANY_SCALE:
         return ""
     return f"lengths in {getattr(args, source)} are taken for metres"
-
-
-def note(text: str) -> None:
-    """Say something on stderr that is no error."""
-    print(f"vloc: note: {text}", file=sys.stderr)

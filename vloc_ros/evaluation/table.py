@@ -32,7 +32,7 @@ def format_scores(scores: Mapping[str, Any]) -> str:
 
 def are_negatives(scores: Mapping[str, Any]) -> bool:
     """Whether they are those of `score_negatives`, which have no accuracy."""
-    return scores["recall"]["5cm_5deg"] is None and not scores.get("not_comparable")
+    return scores["recall"]["5cm_5deg"] is None and scores["false_accepts"] is not None
 
 
 def accuracy_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
