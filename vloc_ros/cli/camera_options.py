@@ -67,7 +67,7 @@ def read_given_camera(args: argparse.Namespace, *, remedy: str = _REFINED) -> Ca
 
     camera = make_pinhole(args.focal, *read_first_size(list_images(args.images)))
     if remedy:
-        note(f"--focal leaves out distortion and principal point: poses are less accurate; {remedy}")
+        note(f"--focal leaves out distortion, and poses are less accurate than their covariance says; {remedy}")
     return camera
 
 
