@@ -152,7 +152,7 @@ def test_noise_and_lags_have_limits(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_what_does_not_fit_leaves_no_bag(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bag, images = recording / "bag", ["--images", f"{recording}/images"]
     camera = ["--camera", f"{recording}/camera.yaml"]
-    _fails(images, "--images needs --camera", bag, capsys)
+    _fails(images, "--images without --camera", bag, capsys)
     _fails(["--world", "moon"], "unknown kind of world 'moon'", bag, capsys)
     _fails([*images, *camera, "--rate", "0.0001"], "--rate is 0.0001", bag, capsys)
     _fails([*images, *camera, "--rate", "0"], "--rate is 0, expected", bag, capsys)

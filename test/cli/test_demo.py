@@ -28,8 +28,9 @@ STEPS = [*demo.offline_steps(Path("out")), *demo.live_steps(Path("out")), *demo.
 _WRITES = ("--out", "--json", "--report")
 
 
-@pytest.mark.parametrize("words", STEPS, ids=" ".join)
-def test_every_step_is_a_command_with_options_that_exist(words):
+@pytest.mark.parametrize(("purpose", "words"), STEPS, ids=[" ".join(words) for _, words in STEPS])
+def test_every_step_is_a_command_with_options_that_exist(purpose, words):
+    assert purpose
     command = next(c for c in COMMANDS if tuple(words[: len(c)]) == c)
     module = importlib.import_module(f"vloc_ros.cli.{COMMANDS[command][0]}")
     parser = argparse.ArgumentParser()
@@ -58,7 +59,7 @@ def test_an_earlier_demo_is_replaced(tmp_path):
 def test_nothing_of_an_earlier_demo_is_left_beside_a_new_one(tmp_path):
     steps = [*demo.offline_steps(tmp_path), *demo.live_steps(tmp_path), *demo.learned_steps(tmp_path)]
     demo.clear(tmp_path)
-    written = [Path(words[i + 1]) for words in steps for i, word in enumerate(words) if word in _WRITES]
+    written = [Path(words[i + 1]) for _, words in steps for i, word in enumerate(words) if word in _WRITES]
     for path in written:
         path.mkdir() if not path.suffix else path.write_text("old")
     (tmp_path / "notes.txt").write_text("of the user")
@@ -87,4 +88,5 @@ def test_steps_run_in_order_and_the_first_failure_ends_them(tmp_path, monkeypatc
     monkeypatch.setattr("vloc_ros.cli.main.main", lambda words: ran.append(words[0]) or int(words[0] == "localize"))
     assert demo.run(argparse.Namespace(out=tmp_path / "demo")) == 1
     assert ran == ["images", "map", "localize"]
-    assert "$ vloc map build --images" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "\n# build a map of the first lap, whose poses are known\n$ vloc map build --images" in said

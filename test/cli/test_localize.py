@@ -118,10 +118,13 @@ def test_refusals_are_counted_by_status(scene_folder, tmp_path, capsys):
     (images / "zz.png").write_bytes(b"no image")
     assert localize(scene_folder, tmp_path / "results", images=images) == 1
     refused = [record.result for record in read_results(tmp_path / "results") if record.usable]
-    counted, _, where = capsys.readouterr().out.splitlines()[-1].removeprefix("refused: ").partition("; ")
+    line, cause = capsys.readouterr().out.splitlines()[-2:]
+    counted, _, where = line.removeprefix("refused: ").partition("; ")
     assert sum(int(part.split()[-1]) for part in counted.split(", ")) == len(refused) > 1
     assert counted.startswith(Counter(result.status.value.replace("_", " ") for result in refused).most_common()[0][0])
     assert where == "reasons in results.jsonl"
+    assert "another place" in cause
+    assert "docs/ros-interface.md#statuses" in cause
 
 
 def test_images_in_folders_below_are_not_passed_over_in_silence(scene_folder, tmp_path, capsys):
@@ -147,6 +150,9 @@ def test_an_empty_folder_and_a_missing_map_are_named(scene_folder, tmp_path, cap
     (tmp_path / "empty").mkdir()
     assert localize(scene_folder, tmp_path / "results", images=tmp_path / "empty") == 1
     assert str(tmp_path / "empty") in capsys.readouterr().err
+    given = ["--images", f"{scene_folder.images}", "--camera", f"{scene_folder.camera}", "--out", f"{tmp_path}/results"]
+    assert main(["localize", "--map", f"{scene_folder.map}p", *given]) == 1
+    assert f"{scene_folder.map}p: does not exist, expected the folder of a map; did you mean" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 
 
@@ -160,3 +166,40 @@ def test_a_map_of_unknown_scale_is_warned_of_and_never_played_live(scene_folder,
     words = ["evaluate", "--map", tmp_path / "map", "--bag", tmp_path / "bag", "--absent", "--live"]
     assert main([str(word) for word in words]) == 1
     assert "expected metres for ROS; align it first" in capsys.readouterr().err
+
+
+@pytest.fixture
+def bag(scene_folder, tmp_path):
+    """The images as a robot with its camera 20 cm ahead of its base recorded them."""
+    given = ["--images", scene_folder.images, "--camera", scene_folder.camera, "--poses", scene_folder.poses]
+    words = ["bag", "make", *given, "--mount", "0.2", "0", "0", "0", "0", "0", "--out", tmp_path / "bag"]
+    assert main([str(word) for word in words]) == 0
+    return tmp_path / "bag"
+
+
+def test_images_of_a_bag_are_localized_as_the_camera(scene_folder, bag, tmp_path, capsys):
+    words = ["localize", "--map", f"{scene_folder.map}", "--bag", f"{bag}", "--out", f"{tmp_path}/results"]
+    assert main(words) == 0
+    assert "6 of 6 images localized" in capsys.readouterr().out
+    found = read_tum(tmp_path / "results" / "poses.txt")
+    assert len(found.stamps_ns) == 6
+    for pose, truth in zip(found.poses, scene_folder.truth, strict=True):
+        assert pose.distance_to(truth)[0] < 0.01
+    assert main([*words, "--image-topic", "/no"]) == 1
+    assert "has no images on /no" in capsys.readouterr().err
+    assert main([*words, "--camera", f"{scene_folder.camera}", "--rectified"]) == 1
+    assert "takes the place of the bag's camera_info" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--images i --image-topic /a", "--image-topic goes with --bag, found --images"),
+        ("--bag b --times t", "--times goes with --images, found --bag"),
+        ("--bag b --compensated", "go with --scans, found --bag"),
+        ("--scans s --rectified", "go with --bag, found --scans"),
+    ],
+)
+def test_options_of_another_source_are_refused(words, said, tmp_path, capsys):
+    assert main(["localize", "--map", "m", *words.split(), "--out", f"{tmp_path}/r"]) == 1
+    assert said in capsys.readouterr().err

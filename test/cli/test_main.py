@@ -118,13 +118,16 @@ def test_the_version_is_that_of_the_manifest(capsys: pytest.CaptureFixture[str])
         ("map build --imagse photos --out m", "--imagse: did you mean --images?"),
         ("map build --images photos --out m --camra=c.yaml", "--camra: did you mean --camera?"),
         ("map build --images photos --poses", "expected one argument"),
+        ("map build --images photos --structure smf", "did you mean --structure sfm?"),
+        ("map build --images photos", "required: --out"),
     ],
 )
 def test_a_mistyped_option_is_named_with_the_nearest_one(words: str, hint: str, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words.split())
     assert ended.value.code == 2
-    assert capsys.readouterr().err.endswith(f"{hint}\n")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{hint}; `vloc map build --help` lists the options")
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,32 @@ def test_given_poses_are_kept_or_measurements(
     assert found == [expected]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "structure from motion of 6 images"),
+        (["--distance", "frame-000.png", "frame-005.png", "2"], "--distance gives the scale"),
+        (["--structure", "sfm"], ""),
+        (["--poses", "POSES", "--poses-drift"], ""),
+    ],
+)
+def test_forgotten_poses_are_said_before_the_work(
+    scene_folder: SceneFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    configs: list[MappingConfig],
+    options: list[str],
+    said: str,
+) -> None:
+    given = ["--images", f"{scene_folder.images}", "--camera", f"{scene_folder.camera}", "--out", f"{tmp_path}/map"]
+    words = [f"{scene_folder.poses}" if word == "POSES" else word for word in options]
+    assert main(["map", "build", *given, *words]) == 1
+    assert len(configs) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert ("no poses are given" in error) == bool(said)
+
+
 def test_poses_that_are_kept_do_not_drift(
     scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -401,10 +427,8 @@ def test_a_distance_is_checked_before_the_work(
 def test_a_calibration_is_refined_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene, truth = make_plane_scene(), poses(8, seed=1)
     write_images(scene, truth, tmp_path / "images")
-    off = replace(CAMERA, parameters=(1.03 * 280.0, 1.03 * 280.0, 160.0, 120.0))
-    write_camera(tmp_path / "camera.yaml", off, name="camera")
     write_tum(tmp_path / "poses.txt", Trajectory(np.arange(8) * 10**9, tuple(truth)))
-    given = ["--images", tmp_path / "images", "--poses", tmp_path / "poses.txt", "--camera", tmp_path / "camera.yaml"]
+    given = ["--images", tmp_path / "images", "--poses", tmp_path / "poses.txt", "--focal", 1.03 * 280.0]
     refined = tmp_path / "refined.yaml"
     words = [str(word) for word in ["map", "build", *given, "--refine-calibration", refined, "--out", tmp_path / "map"]]
     assert main(words) == 0
@@ -422,3 +446,13 @@ def test_a_refined_calibration_replaces_no_other_file(
     assert main(["map", "build", *given, "--refine-calibration", f"{notes}", "--out", f"{tmp_path}/map"]) == 1
     assert "camera_info YAML" in capsys.readouterr().err
     assert notes.read_text() == "mine: 1"
+
+
+def test_images_without_a_calibration_are_told_what_to_start_from(
+    scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["map", "build", "--images", f"{scene_folder.images}", "--out", f"{tmp_path}/map"]
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert "Kalibr, OpenCV" in said
+    assert "--focal PX --refine-calibration" in said

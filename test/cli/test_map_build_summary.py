@@ -54,3 +54,13 @@ def test_how_many_left_out_images_were_localized_comes_first(samples: int, expec
         scene=lambda: scene, keyframes=_Keyframes(), points=(), landmarks=(), provenance={}, metric=True
     )
     assert re.search(expected, summarize(built, 30, _GAP_M), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("metric", "expected"), [(True, "1.23 cm (median; at most 4.5)"), (False, "0.0123 map units")])
+def test_lengths_of_a_map_without_scale_are_not_called_centimetres(*, metric: bool, expected: str) -> None:
+    scene = SimpleNamespace(calibration=CovarianceCalibration(scale=2.65, samples=29))
+    moved = {"median_distance_from_given_poses_m": 0.0123, "largest_distance_from_given_poses_m": 0.045}
+    built: Any = SimpleNamespace(
+        scene=lambda: scene, keyframes=_Keyframes(), points=(), landmarks=(), provenance=moved, metric=metric
+    )
+    assert f"its cameras lie {expected}" in summarize(built, 30, _GAP_M)

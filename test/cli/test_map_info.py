@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.cli.main import main
-from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
 from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
@@ -116,6 +116,21 @@ def test_unknown_scale_and_no_calibration_are_said(known_map: Path, tmp_path: Pa
     assert rows["retrieval indices"] == "none"
     assert "places" not in rows
     assert "floor" not in rows
+
+
+@pytest.mark.parametrize(("metric", "unit"), [(True, "cm"), (False, "(map units)")])
+def test_how_well_the_frame_is_known_is_in_the_maps_unit(known_map: Path, tmp_path: Path, capsys, *, metric, unit):
+    factor = 100 if metric else 1
+    given = read_map(known_map)
+    variances = np.array([0.25, 1.0, 4.0, *[np.radians(2.0) ** 2] * 3])
+    known = FrameUncertainty(np.diag([*variances, 0.0]), bending=variances)
+    scenes = (replace(given.scene(), frame_uncertainty=known),)
+    write_map(replace(given, metric=metric, scenes=scenes), tmp_path / "bent")
+    assert main(["map", "info", str(tmp_path / "bent")]) == 0
+    rows = _rows(capsys.readouterr().out)
+    expected = f"{' '.join(f'{factor * v:.2g}' for v in (0.5, 1.0, 2.0))} {unit}, 2 2 2 deg"
+    assert (rows["frame known to"], rows["bent by"]) == (expected, expected)
+    assert unit in rows["floor"]
 
 
 def test_what_was_done_since_the_calibration_is_said(known_map: Path, tmp_path: Path, capsys) -> None:

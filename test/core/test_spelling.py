@@ -20,7 +20,7 @@ import pytest
 
 from vloc_ros.core.spelling import nearest_name
 
-NAMES = ("pose.max_error_px", "pose.seed", "verification.min_matches", "matcher.ratio", "base_frame")
+NAMES = ("pose.max_error_px", "pose.seed", "verification.min_matches", "matcher.ratio", "base_frame", "map")
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ NAMES = ("pose.max_error_px", "pose.seed", "verification.min_matches", "matcher.
         ("verification.max_error_px", "pose.max_error_px"),
         ("ratio", "matcher.ratio"),
         ("base_frmae", "base_frame"),
+        ("mpa", "map"),
+        ("pam", None),
         ("xyzzy", None),
         ("", None),
     ],

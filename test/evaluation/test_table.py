@@ -41,6 +41,7 @@ def test_table_states_an_infinite_median_and_why_queries_were_refused():
 
 def test_table_of_negatives_has_no_accuracy():
     text = format_scores(score_negatives([refused()], map_bytes=1_500_000))
+    assert "0 (0.0%); negatives: all must be refused" in text
     assert "within" not in text
     assert "median" not in text
     assert "1.50 MB" in text

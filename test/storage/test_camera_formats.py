@@ -87,6 +87,14 @@ cam1:
   resolution: [640, 480]
   rostopic: /cam1/image_raw
 """
+_KALIBR_REPORT = """Calibration results
+====================
+Camera-system parameters:
+\tcam0 (/camera/image_raw):
+\t type: <class 'aslam_cv.libaslam_cv_python.DistortedPinholeCameraGeometry'>
+\t distortion: [0.1 -0.2 0.001 0.002] +- [0.001 0.002 0.0001 0.0001]
+\t projection: [500. 500. 320. 240.] +- [0.1 0.1 0.2 0.2]
+"""
 _EUROC = """\
 sensor_type: camera
 rate_hz: 20
@@ -241,8 +249,12 @@ def test_fisheyes_of_colmap_with_fewer_coefficients(tmp_path: Path, model: str, 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (_OPENCV.replace("fisheye_model: 0\n", "").replace(", 0. ]\n", " ]\n"), "distortion_model is missing"),
+        (
+            _OPENCV.replace("fisheye_model: 0\n", "").replace(", 0. ]\n", " ]\n"),
+            "distortion_model is missing .*; add it",
+        ),
         (_OPENCV.replace("image_width: 640\n", ""), "image_width is missing"),
+        (_KALIBR_REPORT, "is Kalibr's report for people, expected its camchain.yaml"),
         (_EUROC.replace("pinhole", "omni"), "camera model is 'omni' .* expected pinhole"),
         (_EUROC.replace("resolution: [640, 480]", ""), "resolution None, expected"),
         (_EUROC.replace("radial-tangential", "fov"), "distortion 'fov', expected pinhole with radtan or equidistant"),

@@ -74,6 +74,17 @@ def test_as_the_calibration_tool_writes_it(path: Path) -> None:
     assert camera == Camera("OPENCV", 640, 480, (525.5, 526.0, 320.0, 240.0, 0.1, -0.2, 0.001, 0.002))
 
 
+@pytest.mark.parametrize("matrix", ["[[500, 0, 320], [0, 500, 240], [0, 0, 1]]", "[500, 0, 320, 0, 500, 240, 0, 0, 1]"])
+def test_as_the_tutorial_of_opencv_calls_it(path: Path, matrix: str) -> None:
+    text = f"mtx: {matrix}\ndist: [[0.1, -0.2, 0.001, 0.002, 0.0]]\n"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"image_width is missing .*; add image_width and image_height"):
+        read_camera(path)
+    path.write_text(text + "image_width: 640\nimage_height: 480\n")
+    assert read_camera(path).intrinsics == (500.0, 500.0, 320.5, 240.5)
+    assert read_camera(path).distortion[:4] == (0.1, -0.2, 0.001, 0.002)
+
+
 def _changed(path: Path, old: str, new: str) -> None:
     assert old in _CALIBRATION_TOOL
     path.write_text(_CALIBRATION_TOOL.replace(old, new))

@@ -44,6 +44,22 @@ def test_a_damaged_manifest_is_a_map_error(tmp_path: Path, data: bytes | None, m
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "remedy"), [("kitchn", "did you mean {}/kitchen?"), ("garden", "check the name")])
+def test_a_folder_that_does_not_exist_is_named_with_the_map_beside_it(tmp_path: Path, name: str, remedy: str) -> None:
+    for folder in ("kitchen", "kitch"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "kitchen" / MANIFEST).write_bytes(manifest_bytes(CONTENT)[0])
+    with pytest.raises(MapError) as raised:
+        read_manifest(tmp_path / name)
+    assert str(raised.value).startswith(f"{tmp_path / name}: does not exist")
+    assert remedy.format(tmp_path) in str(raised.value)
+
+
+def test_a_folder_that_does_not_exist_may_have_no_neighbours(tmp_path: Path) -> None:
+    with pytest.raises(MapError, match="does not exist"):
+        read_manifest(tmp_path / "gone" / "kitchen")
+
+
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / MANIFEST)
     with pytest.raises(MapError, match="no regular file"):

@@ -34,12 +34,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vloc_ros.cli.pose_sources import note
 from vloc_ros.cli.source_options import (
     CALIBRATION,
     add_max_time_difference,
     check_max_time_difference,
     largest_gap_ns,
+    note,
 )
 from vloc_ros.progress import bar
 

@@ -31,8 +31,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.camera_options import add_camera, explain_missing_camera, has_camera, read_given_camera
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.source_options import CALIBRATION
 
 if TYPE_CHECKING:
     from vloc_ros.bags.writing import BagWriter
@@ -49,7 +49,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="simulated world: room, corridor, yard, apartment, or, for a car, street or town",
     )
-    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; needed with --images")
+    add_camera(parser, text="; needed with --images")
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image, row by row")
     parser.add_argument(
         "--rate", type=float, metavar="HZ", help="images per second (default: the times of the poses or names, else 10)"
@@ -103,10 +103,10 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from vloc_ros.core.errors import InputError
 
-    if args.images is not None and args.camera is None:
-        raise InputError("--images needs --camera, the calibration of the images")
-    if args.world is not None and args.poses is not None:
-        raise InputError("--poses goes with --images; --world has its own")
+    if args.images is not None and not has_camera(args):
+        raise InputError(explain_missing_camera(args))
+    if args.world is not None and (args.poses is not None or args.focal is not None):
+        raise InputError("--poses and --focal go with --images; --world has its own")
     for name, value, low in (
         ("--rate", args.rate, 1e-3),
         ("--drift", args.drift, 0.0),
@@ -127,12 +127,13 @@ def _check(args: argparse.Namespace) -> None:
 
 def _record_folder(args: argparse.Namespace) -> SourceRecording:
     from vloc_ros.datasets.recordings import record_folder
-    from vloc_ros.storage.cameras import read_camera
 
     report_images_passed_over(args.images)
+    camera = read_given_camera(args)
+    assert camera is not None
     return record_folder(
         args.images,
-        read_camera(args.camera),
+        camera,
         base_from_camera=_base_from_camera(*(args.mount or [0.0] * 6)),
         poses_file=args.poses,
         rate_hz=args.rate,

@@ -18,7 +18,7 @@ Renders two laps through a simulated room, and one through another room that loo
 lap and localizes the second in it. The images of the third are negatives, which must be refused. Where ROS 2 and
 vloc_msgs are installed, the second lap is also played to the nodes as a bag, and what they publish is scored. Where a
 network can be exported (`make training`), the same is mapped and localized by learned keypoints. Each step is a command
-that is shown first, so that it can be repeated on images of one's own.
+that is shown first, with what it is for, so that it can be repeated on images of one's own.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def _make(out: Path) -> int:
     make_images(out)
     live, learned = has_ros(), can_export()
     steps = [*offline_steps(out), *(live_steps(out) if live else []), *(learned_steps(out) if learned else [])]
-    for words in steps:
-        if code := _shown(words):
+    for purpose, words in steps:
+        if code := _shown(purpose, words):
             return code
     if not live:
         print("\nROS 2 or vloc_msgs is not installed here: the live evaluation was left out; `vloc doctor` says more")
@@ -127,8 +127,11 @@ def _render(lap: Lap, folder: Path) -> None:
     write_tum(folder / "poses.txt", Trajectory(lap.stamps_ns, lap.map_from_camera))
 
 
-def offline_steps(out: Path) -> list[list[str]]:
-    """The commands from images to pages."""
+Step = tuple[str, list[str]]
+
+
+def offline_steps(out: Path) -> list[Step]:
+    """The commands from images to pages, each with what it is for."""
     images, folder = out / "images", out / "map"
     camera = ["--camera", f"{images}/camera.yaml"]
     mapped = ["--images", f"{images}/map/images", "--poses", f"{images}/map/poses.txt", *camera]
@@ -138,35 +141,50 @@ def offline_steps(out: Path) -> list[list[str]]:
     shown = f"{images}/map/images"
     report = ["--map-images", shown, "--report", f"{out}/report.html"]
     return [
-        ["map", "build", *mapped, "--out", f"{folder}"],
-        ["localize", *queries, "--out", f"{out}/results"],
-        ["map", "view", f"{folder}", "--images", shown, "--results", f"{out}/results", "--out", f"{out}/map.html"],
-        ["evaluate", *negatives, "--json", f"{out}/negatives.json"],
-        ["evaluate", *queries, *truth, "--json", f"{out}/scores.json", *report],
+        ("build a map of the first lap, whose poses are known", ["map", "build", *mapped, "--out", f"{folder}"]),
+        ("localize the second lap in it", ["localize", *queries, "--out", f"{out}/results"]),
+        (
+            "write a page with the map and the poses that were found",
+            ["map", "view", f"{folder}", "--images", shown, "--results", f"{out}/results", "--out", f"{out}/map.html"],
+        ),
+        (
+            "negatives: images of another room that looks like it, accepted 0 is right",
+            ["evaluate", *negatives, "--json", f"{out}/negatives.json"],
+        ),
+        (
+            "compare the poses of the second lap with the true ones, and write a report",
+            ["evaluate", *queries, *truth, "--json", f"{out}/scores.json", *report],
+        ),
     ]
 
 
-def live_steps(out: Path) -> list[list[str]]:
+def live_steps(out: Path) -> list[Step]:
     """The commands that play the second lap to the ROS 2 nodes."""
     query, bag = out / "images" / "query", out / "bag"
     made = ["--images", f"{query}/images", "--poses", f"{query}/poses.txt", "--camera", f"{out}/images/camera.yaml"]
     live = ["--map", f"{out}/map", "--bag", f"{bag}", "--truth-topic", "/truth", "--live"]
     return [
-        ["bag", "make", *made, "--out", f"{bag}"],
-        ["evaluate", *live, "--json", f"{out}/live.json"],
+        ("make a bag of the second lap, as a robot records it", ["bag", "make", *made, "--out", f"{bag}"]),
+        ("play it to the ROS 2 nodes, and score what they publish", ["evaluate", *live, "--json", f"{out}/live.json"]),
     ]
 
 
-def learned_steps(out: Path) -> list[list[str]]:
+def learned_steps(out: Path) -> list[Step]:
     """The commands that map and localize the same by learned keypoints."""
     images, model, folder = out / "images", out / "xfeat", out / "xfeat-map"
     camera = ["--camera", f"{images}/camera.yaml"]
     mapped = ["--images", f"{images}/map/images", "--poses", f"{images}/map/poses.txt", *camera]
     queries = ["--images", f"{images}/query/images", "--poses", f"{images}/query/poses.txt", *camera]
     return [
-        ["model", "export", _NETWORK, "--out", f"{model}"],
-        ["map", "build", *mapped, "--extractor", f"{model}", "--out", f"{folder}"],
-        ["evaluate", "--map", f"{folder}", *queries, "--json", f"{out}/xfeat.json"],
+        ("export a network that finds keypoints", ["model", "export", _NETWORK, "--out", f"{model}"]),
+        (
+            "build the map of the first lap by its keypoints",
+            ["map", "build", *mapped, "--extractor", f"{model}", "--out", f"{folder}"],
+        ),
+        (
+            "compare the poses of the second lap in that map with the true ones",
+            ["evaluate", "--map", f"{folder}", *queries, "--json", f"{out}/xfeat.json"],
+        ),
     ]
 
 
@@ -189,9 +207,9 @@ def has_ros() -> bool:
     return all(importlib.util.find_spec(package) is not None for package in ("rclpy", "vloc_msgs"))
 
 
-def _shown(words: Sequence[str]) -> int:
+def _shown(purpose: str, words: Sequence[str]) -> int:
     """Run a command as if it had been typed."""
     from vloc_ros.cli.main import main
 
-    print(f"\n$ vloc {shlex.join(words)}", flush=True)
+    print(f"\n# {purpose}\n$ vloc {shlex.join(words)}", flush=True)
     return main(words)

@@ -82,25 +82,35 @@ def examine(check: Check) -> Finding:
     try:
         detail, works = check.attempt(), True
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        detail, works = lines[0], False
+        detail, works = _in_a_line(error), False
     remedy = "" if works else check.remedy
     return Finding(check.name, check.purpose, check.needed, works, detail, remedy)
 
 
+def _in_a_line(error: Exception) -> str:
+    """What does not work; the remedy that our own errors end with is left out, the check has one."""
+    for cause in (error, error.__cause__):
+        if isinstance(cause, ModuleNotFoundError) and cause.name:
+            return f"{cause.name} is not installed"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].partition("; ")[0]
+
+
 def as_text(findings: list[Finding]) -> str:
-    """Return the findings as a table for a person, then what to do about them."""
+    """Return the verdict for a person, then what is missing, what works, and what only some uses need."""
     width = max(len(finding.name) for finding in findings)
-    lines = [f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} processors", ""]
-    for finding in findings:
-        mark = "ok     " if finding.works else "MISSING" if finding.needed else "-      "
-        lines.append(f"{mark}  {finding.name:{width}}  {finding.purpose}: {finding.detail}")
-    for title, needed in (("Needed", True), ("Only if you want it", False)):
-        todo = [finding for finding in findings if not finding.works and finding.needed is needed]
-        if todo:
-            lines += ["", f"{title}:", *(f"  {finding.name}: {finding.remedy}" for finding in todo)]
-    if all(finding.works for finding in findings if finding.needed):
-        lines += ["", "Everything that localization needs works."]
+    missing = [finding for finding in findings if finding.needed and not finding.works]
+    works = [finding for finding in findings if finding.works]
+    optional = [finding for finding in findings if not (finding.works or finding.needed)]
+    verdict = "Everything that localization needs works."
+    if missing:
+        verdict = f"Localization does not work without {', '.join(finding.name for finding in missing)}."
+    lines = [verdict, f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} processors"]
+    for title, mark, group in (("", "MISSING", missing), ("", "ok", works), ("Only if you want it:", "-", optional)):
+        rows = (f"{mark:7}  {one.name:{width}}  {one.purpose}: {one.detail}" for one in group)
+        remedies = (f"; {one.remedy}" if one.remedy else "" for one in group)
+        heading = ["", title] if title else [""]
+        lines += [*heading, *map("".join, zip(rows, remedies, strict=True))] if group else []
     return "\n".join(lines)
 
 

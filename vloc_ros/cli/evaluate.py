@@ -41,6 +41,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.camera_options import add_camera, explain_missing_camera, has_camera
 from vloc_ros.cli.evaluation_inputs import EvaluationImages, frame_of_truth, read_images
 from vloc_ros.cli.evaluation_outputs import (
     check_map,
@@ -62,7 +63,7 @@ from vloc_ros.cli.lidar_options import add_scan_options, add_scans
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
-from vloc_ros.cli.source_options import CALIBRATION, check_source_options
+from vloc_ros.cli.source_options import check_source_options
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
@@ -83,12 +84,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--truth-topic", metavar="TOPIC", help="topic of the bag with the true poses")
     truth.add_argument("--absent", action="store_true", help="negatives: images of another place, all must be refused")
     add_pose_sources(truth)
-    parser.add_argument(
-        "--camera",
-        type=Path,
-        metavar="FILE",
-        help=f"{CALIBRATION}; may be left out with --absent; with --bag it takes the place of the bag's",
-    )
+    add_camera(parser, text="; may be left out with --absent; with --bag it takes the place of the bag's")
     parser.add_argument(
         "--times",
         type=Path,
@@ -234,10 +230,10 @@ def check_options(args: argparse.Namespace) -> None:
     if args.scans:
         _check_scans(args)
     else:
-        check_source_options(args, of_images=("times", "scale_unknown", *POSE_SOURCES))
+        check_source_options(args, of_images=("times", "scale_unknown", "focal", *POSE_SOURCES))
     check_scoring_options(args)
-    if args.images and args.poses and not args.camera:
-        raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")
+    if args.images and args.poses and not has_camera(args):
+        raise InputError(explain_missing_camera(args, "--poses"))
     check_outputs(args)
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit is {args.limit}, expected 1 or more")
@@ -247,6 +243,7 @@ def _check_scans(args: argparse.Namespace) -> None:
     """Refuse options of images beside --scans."""
     from vloc_ros.core.errors import InputError
 
-    of_images = ("live", "sequence", "report", "rerun", "camera", "times", "image_topic", "map_images", *POSE_SOURCES)
-    if given := next((name for name in of_images if getattr(args, name)), None):
+    of_images = ("live", "sequence", "report", "rerun", "times", "image_topic", "map_images")
+    of_images += ("camera", "focal", *POSE_SOURCES)
+    if given := next((name for name in of_images if getattr(args, name) not in (None, False)), None):
         raise InputError(f"--{given.replace('_', '-')} is of images, found --scans; leave it out")

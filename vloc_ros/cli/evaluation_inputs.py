@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.camera_options import read_given_camera
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.pose_sources import note
-from vloc_ros.cli.source_options import largest_gap_ns
+from vloc_ros.cli.source_options import largest_gap_ns, note
 
 # evo's
 _MAX_TIME_DIFFERENCE_S = 0.01
@@ -134,11 +134,10 @@ def frame_of_truth(args: argparse.Namespace, localizer: Localizer, truth: Sequen
 
 def _read_folder(args: argparse.Namespace) -> EvaluationImages:
     from vloc_ros.datasets.image_folders import list_posed_paths, make_query_sources, stamps_of
-    from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
 
     report_images_passed_over(args.images)
-    camera = read_camera(args.camera) if args.camera else None
+    camera = read_given_camera(args)
     if args.absent:
         if camera is None:
             print("no --camera: taking a focal length of 0.9 x the image width")

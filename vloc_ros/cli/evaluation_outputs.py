@@ -135,8 +135,12 @@ def write_recording(
 
 def print_outcome(scores: Mapping[str, Any], outputs: Sequence[Output]) -> None:
     """The table, and where the files went."""
-    from vloc_ros.evaluation.table import format_scores
+    from vloc_ros.cli.localize_batch import explain_refusals
+    from vloc_ros.evaluation.table import are_negatives, format_scores
 
     print(format_scores(scores))
+    refused = sum(scores["refusals"].values())
+    if not are_negatives(scores) and refused > scores["accepted"] and (cause := explain_refusals(scores["refusals"])):
+        print(f"refused are {refused} of {scores['queries']}, {cause}")
     for output in outputs:
         print(output)

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vloc_ros.progress import bar
@@ -28,6 +28,25 @@ if TYPE_CHECKING:
     from vloc_ros.core.sources import QuerySource
     from vloc_ros.core.tracking.fix_filter import FixFilter
     from vloc_ros.storage.results import ResultRecord
+
+
+# what the most frequent status of refused images most often comes from
+_CAUSES = {
+    "no_features": "too dark, blurred or bare images",
+    "no_candidates": "another place or other viewpoints than those mapped, or a wrong calibration",
+    "ambiguous": "places of the map that look alike",
+}
+_CAUSES |= dict.fromkeys(("too_few_matches", "pose_rejected"), _CAUSES["no_candidates"])
+
+
+def explain_refusals(counts: Mapping[str, int]) -> str:
+    """The usual cause of the most frequent of these statuses; empty where none is known.
+
+    Args:
+        counts: number of refused images by the value of their status.
+    """
+    cause = _CAUSES.get(max(counts, key=lambda status: counts[status], default=""))
+    return f"most often from {cause}: docs/ros-interface.md#statuses" if cause else ""
 
 
 def localize_with_progress(

@@ -53,7 +53,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Align the map and write it."""
     from vloc_ros.cli.outputs import map_at, name_at
-    from vloc_ros.cli.pose_sources import note
+    from vloc_ros.cli.source_options import note
     from vloc_ros.core.errors import InputError
     from vloc_ros.mapping.maps.alignment_targets import align_map
     from vloc_ros.storage.maps import map_hash, read_map, write_map

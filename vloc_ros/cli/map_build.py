@@ -16,6 +16,7 @@
 
   vloc map build --images DIR --poses TUM --camera YAML --out MAP            poses are known and kept
   vloc map build --images DIR --camera YAML --structure sfm --out MAP        from images alone, scale unknown
+  vloc map build --images DIR --focal PX --refine-calibration YAML --out MAP   photographs without a calibration
   vloc map build --images DIR --poses TUM --camera YAML --structure sfm --out MAP
                                                  the poses are measurements, which the images correct
   vloc map build --bag BAG --image-topic T --odom-topic T --out MAP          the same with odometry; keyframes by motion
@@ -50,7 +51,7 @@ from vloc_ros.cli.map_build_inputs import check_distance, read_source, scale_sou
 from vloc_ros.cli.map_build_options import ROOTSIFT, add_options
 from vloc_ros.cli.map_build_summary import summarize
 from vloc_ros.cli.pose_sources import POSE_SOURCES, check_scale_unknown
-from vloc_ros.cli.source_options import check_max_time_difference, check_source_options
+from vloc_ros.cli.source_options import check_max_time_difference, check_source_options, note
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -59,10 +60,11 @@ if TYPE_CHECKING:
     from vloc_ros.core.features.keypoint_model import KeypointModel
     from vloc_ros.core.sources import PosedImage
     from vloc_ros.mapping.config import MappingConfig
+    from vloc_ros.mapping.sfm.scale import ScaleSource
     from vloc_ros.mapping.workers import Workers
     from vloc_ros.storage.output_files import Output
 
-_OF_IMAGES = ("poses", *POSE_SOURCES, "scale_unknown", "poses_drift", "distance")
+_OF_IMAGES = ("poses", *POSE_SOURCES, "scale_unknown", "poses_drift", "distance", "focal")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     source = read_source(args)
     scale = scale_source(args, source.camera_path)
     check_distance(args, source.images)
+    _note_structure(args, scale, len(source.images))
     calibration = _calibration_output(args, source.images)
     with _workers(args) as workers:
         landmark_map = build_checked_map(
@@ -113,6 +116,18 @@ def run(args: argparse.Namespace) -> int:
         write_camera(calibration.path, landmark_map.keyframes.cameras[0], name=landmark_map.name)
         print(calibration)
     return 0
+
+
+def _note_structure(args: argparse.Namespace, scale: ScaleSource | None, images: int) -> None:
+    """Say that images alone are reconstructed where nobody has asked for that: poses may have been forgotten."""
+    from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, KnownDistance
+
+    if args.structure is None and (scale is UNKNOWN_SCALE or isinstance(scale, KnownDistance)):
+        length = "the scale will be unknown" if scale is UNKNOWN_SCALE else "--distance gives the scale"
+        note(
+            f"no poses are given: structure from motion of {images} images, which takes minutes; the frame will be "
+            f"the map's own, and {length}"
+        )
 
 
 def _calibration_output(args: argparse.Namespace, images: Sequence[PosedImage]) -> Output | None:

@@ -24,13 +24,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.camera_options import explain_missing_camera, has_camera, read_given_camera
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.pose_sources import note, note_scale, pose_source, read_posed_files
-from vloc_ros.cli.source_options import largest_gap_ns
+from vloc_ros.cli.pose_sources import note_scale, pose_source, read_posed_files
+from vloc_ros.cli.source_options import largest_gap_ns, note
 from vloc_ros.core.spelling import nearest_name
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
+    from vloc_ros.core.geometry.camera import Camera
     from vloc_ros.core.geometry.geodetic import Datum
     from vloc_ros.core.sources import PosedImage
     from vloc_ros.datasets.bag_images import BagKeyframes, CameraPath
@@ -40,6 +42,7 @@ _MEASUREMENTS = ("positions", "gravity", "gnss_topic", "imu_topic")
 _MAX_GNSS_STD_M = 1000.0
 _MAX_GNSS_CORRELATION_S = 86_400.0
 _MAX_RIG_WINDOW_S = 1.0
+_REFINE = " --refine-calibration FILE"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,10 +67,9 @@ def _read_folder(args: argparse.Namespace) -> MapSource:
     from vloc_ros.core.errors import InputError
     from vloc_ros.datasets.image_folders import list_posed_images
     from vloc_ros.datasets.image_measurements import with_gravity, with_positions
-    from vloc_ros.storage.cameras import read_camera
 
-    if args.camera is None and not pose_source(args):
-        raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
+    if not has_camera(args) and not pose_source(args):
+        raise InputError(explain_missing_camera(args, then=_REFINE))
     if args.gnss_topic or args.imu_topic:
         raise InputError("--gnss-topic and --imu-topic are for --bag; give --positions and --gravity with --images")
     if args.datum or args.gnss_std or args.gnss_correlation:
@@ -79,10 +81,16 @@ def _read_folder(args: argparse.Namespace) -> MapSource:
         images = [file.to_map() for file in read_posed_files(args, keyframes=True).files]
     else:
         report_images_passed_over(args.images)
-        images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
+        images = list_posed_images(args.images, _camera(args), poses_file=args.poses)
     if args.positions is not None:
         images = with_positions(images, args.positions)
     return MapSource(images if args.gravity is None else with_gravity(images, args.gravity))
+
+
+def _camera(args: argparse.Namespace) -> Camera:
+    camera = read_given_camera(args, remedy="" if args.refine_calibration else "give --refine-calibration FILE too")
+    assert camera is not None
+    return camera
 
 
 def _read_bag(args: argparse.Namespace) -> MapSource:

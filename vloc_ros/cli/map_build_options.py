@@ -19,8 +19,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vloc_ros.cli.camera_options import add_camera
 from vloc_ros.cli.pose_sources import add_pose_sources, add_scale_unknown
-from vloc_ros.cli.source_options import CALIBRATION, add_max_time_difference
+from vloc_ros.cli.source_options import add_max_time_difference
 
 ROOTSIFT = "rootsift"
 
@@ -83,9 +84,7 @@ def _add_building(group: argparse._ArgumentGroup) -> None:
 
 def _add_cameras(group: argparse._ArgumentGroup) -> None:
     """Declare calibrations and rigs."""
-    group.add_argument(
-        "--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; with --bag it takes the place of the bag's"
-    )
+    add_camera(group, text="; with --bag it takes the place of the bag's")
     group.add_argument(
         "--refine-calibration",
         type=Path,

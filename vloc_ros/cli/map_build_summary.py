@@ -99,7 +99,8 @@ def summarize(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
         median_m = landmark_map.provenance.get(f"median_{what}_m")
         if median_m is not None:
             most_m = landmark_map.provenance[f"largest_{what}_m"]
-            lines.append(f"{begins} {100 * median_m:.1f} cm (median; at most {100 * most_m:.1f} cm){ends}")
+            unit, factor = ("cm", 100.0) if landmark_map.metric else ("map units", 1.0)
+            lines.append(f"{begins} {factor * median_m:.3g} {unit} (median; at most {factor * most_m:.3g}){ends}")
     offset_s = landmark_map.provenance.get("time_offset_s")
     if offset_s is not None:
         when = "later" if offset_s > 0 else "earlier"

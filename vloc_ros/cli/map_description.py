@@ -194,9 +194,9 @@ def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Itera
             yield name, f"{' x '.join(f'{v:.2f}' for v in scene[key])} {unit}"
     yield from _calibration_rows(scene["calibration"], metric=metric)
     if any(scene["frame_std"]):
-        yield "frame known to", _format_frame_std(scene["frame_std"])
+        yield "frame known to", _format_frame_std(scene["frame_std"], metric=metric)
     if any(scene["bending_std"]):
-        yield "bent by", _format_frame_std([*scene["bending_std"], 0.0])
+        yield "bent by", _format_frame_std([*scene["bending_std"], 0.0], metric=metric)
     yield "looks alike", _describe_self_similarity(scene["self_similarity"])
 
 
@@ -222,19 +222,24 @@ def _calibration_rows(calibration: Mapping[str, Any], *, metric: bool) -> Iterat
         yield "covariance", "not calibrated on this map"
         return
     stds = np.sqrt(calibration["floor"])
-    length, factor = ("cm", 100.0) if metric else ("(map units)", 1.0)
-    position = " ".join(f"{v:.2g}" for v in stds[:3] * factor)
+    position = _format_lengths(stds[:3], metric=metric)
     rotation = " ".join(f"{v:.2g}" for v in np.degrees(stds[3:]))
     changed = f", before the map was {' and '.join(calibration['before'])}" if calibration["before"] else ""
     yield "covariance", f"calibrated on {calibration['samples']} left-out images{changed}"
     yield "  scale", f"{calibration['scale']:.2f} x the standard deviations from the inliers"
-    yield "  floor", f"{position} {length}, {rotation} deg"
+    yield "  floor", f"{position}, {rotation} deg"
 
 
-def _format_frame_std(std: Sequence[float]) -> str:
-    shift, turn = 100.0 * np.array(std[:3]), np.degrees(std[3:6])
+def _format_lengths(lengths: Sequence[float], *, metric: bool) -> str:
+    """Centimetres, or the map's own units where its scale is unknown."""
+    unit, factor = ("cm", 100.0) if metric else ("(map units)", 1.0)
+    return f"{' '.join(f'{factor * v:.2g}' for v in lengths)} {unit}"
+
+
+def _format_frame_std(std: Sequence[float], *, metric: bool) -> str:
+    shift, turn = std[:3], np.degrees(std[3:6])
     parts = [
-        f"{' '.join(f'{v:.2g}' for v in shift)} cm" if shift.any() else "",
+        _format_lengths(shift, metric=metric) if any(shift) else "",
         f"{' '.join(f'{v:.2g}' for v in turn)} deg" if turn.any() else "",
         f"{100 * std[6]:.2g} % of lengths" if std[6] else "",
     ]

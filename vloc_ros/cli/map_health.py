@@ -37,9 +37,9 @@ from math import degrees
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vloc_ros.cli.camera_options import add_camera, explain_missing_camera, has_camera, read_given_camera
 from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.localizer_options import add_inference_option, inference_from
-from vloc_ros.cli.source_options import CALIBRATION
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images of the mapped place")
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
-    parser.add_argument("--camera", type=Path, metavar="FILE", help=CALIBRATION)
+    add_camera(parser)
     parser.add_argument("--scene", default="", metavar="FRAME", help="of the images, where the map has several")
     parser.add_argument(
         "--recognizer", type=Path, metavar="MODEL", help="folder of a landmark recogniser that was trained on the map"
@@ -106,11 +106,13 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.rows < 1:
         raise InputError(f"--rows is {args.rows}, expected 1 or more")
-    with_images = {"--poses": args.poses, "--camera": args.camera}
-    if args.images and (missing := [name for name, value in with_images.items() if not value]):
-        raise InputError(f"--images without {missing[0]}, expected --images DIR --poses TUM --camera YAML")
+    if args.images and not args.poses:
+        raise InputError("--images without --poses, expected --images DIR --poses TUM --camera YAML")
+    if args.images and not has_camera(args):
+        raise InputError(explain_missing_camera(args))
+    with_images = {"--poses": args.poses, "--camera": args.camera, "--focal": args.focal}
     needless = {**with_images, "--recognizer": args.recognizer, "--scene": args.scene}
-    if not args.images and (given := [name for name, value in needless.items() if value]):
+    if not args.images and (given := [name for name, value in needless.items() if value not in (None, "")]):
         raise InputError(f"{given[0]} without --images, expected --images DIR --poses TUM --camera YAML")
 
 
@@ -143,10 +145,11 @@ def _extract(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[Po
     from vloc_ros.datasets.image_folders import list_posed_images
     from vloc_ros.mapping.landmarks.observations import PosedFeatures
     from vloc_ros.mapping.sfm.extracted_images import extract_features
-    from vloc_ros.storage.cameras import read_camera
 
     report_images_passed_over(args.images)
-    images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
+    camera = read_given_camera(args)
+    assert camera is not None
+    images = list_posed_images(args.images, camera, poses_file=args.poses)
     features = extract_features(images, build_map_extractor(landmark_map, inference=inference_from(args)), bar)
     for image, found in zip(images, features, strict=True):
         assert image.map_from_camera is not None  # there is a file of poses

@@ -35,9 +35,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.camera_options import add_camera, read_given_camera
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.pose_sources import add_pose_sources, note, pose_source, read_posed_files
-from vloc_ros.cli.source_options import CALIBRATION, add_max_time_difference, check_max_time_difference
+from vloc_ros.cli.pose_sources import add_pose_sources, pose_source, read_posed_files
+from vloc_ros.cli.source_options import add_max_time_difference, check_max_time_difference, note
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -55,12 +56,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     poses = parser.add_mutually_exclusive_group()
     poses.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
     add_pose_sources(poses)
-    parser.add_argument(
-        "--camera",
-        type=Path,
-        metavar="FILE",
-        help=f"{CALIBRATION}; default: that of the poses' source, or else the map's own",
-    )
+    add_camera(parser, text="; default: that of the poses' source, or else the map's own")
     add_max_time_difference(
         parser,
         text="of the poses of EuRoC before and after an image, between which its own is interpolated; others are left "
@@ -123,13 +119,12 @@ def check_options(args: argparse.Namespace) -> None:
 def _read_images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Sequence[PosedImage]:
     """The images of the visit, with their calibrations and whatever poses are given."""
     from vloc_ros.datasets.image_folders import list_posed_images
-    from vloc_ros.storage.cameras import read_camera
 
     if source := pose_source(args):
         note(f"poses in {getattr(args, source)} are taken for poses in the frame and the unit of {args.map}")
         return [file.to_map() for file in read_posed_files(args, keyframes=True).files]
     report_images_passed_over(args.images)
-    camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
+    camera = read_given_camera(args) or camera_of(landmark_map, args.scene)
     return list_posed_images(args.images, camera, poses_file=args.poses)
 
 

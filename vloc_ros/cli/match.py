@@ -30,7 +30,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.cli.source_options import CALIBRATION
+from vloc_ros.cli.camera_options import add_camera, has_camera, make_pinhole
 
 if TYPE_CHECKING:
     from vloc_ros.core.features.extractor_config import ExtractorConfig
@@ -53,7 +53,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--matcher", "--model", type=Path, metavar="MODEL", help="folder of a learned matcher for these keypoints"
     )
-    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}, of both images")
+    add_camera(parser, text=", of both images")
     parser.add_argument("--second-camera", type=Path, metavar="FILE", help="that of the second image, where it differs")
     parser.add_argument("--ratio", type=float, default=0.9, metavar="R", help="of the ratio test without a matcher")
     parser.add_argument(
@@ -104,7 +104,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--max-error is {args.max_error:g}, expected more than 0 and at most 100 px")
     if not 0 <= args.seed < 2**32:
         raise InputError(f"--seed is {args.seed}, expected 0 to {2**32 - 1}")
-    if args.second_camera and not args.camera:
+    if args.second_camera and not has_camera(args):
         raise InputError("--second-camera without --camera: the first image's calibration is missing; give it too")
     if args.overlay and args.overlay.suffix.lower() != ".png":
         raise InputError(f"--overlay {args.overlay}: expected a name that ends in .png")
@@ -123,9 +123,9 @@ def _cameras(args: argparse.Namespace, images: list[Array]) -> tuple[Camera, Cam
     from vloc_ros.core.query import View
     from vloc_ros.storage.cameras import read_camera
 
-    if not args.camera:
+    if not has_camera(args):
         return None
-    first = read_camera(args.camera)
+    first = read_camera(args.camera) if args.camera else make_pinhole(args.focal, *images[0].shape[1::-1])
     second = read_camera(args.second_camera) if args.second_camera else first
     for image, camera in zip(images, (first, second), strict=True):
         View(image, camera)  # refuses a calibration for another size

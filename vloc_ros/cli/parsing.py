@@ -17,10 +17,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from vloc_ros.core.spelling import nearest_name
+
+_CHOICE = re.compile(r"argument (?P<option>\S+): invalid choice: '(?P<found>[^']*)' \(choose from (?P<choices>.*)\)")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -36,9 +39,23 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """End with the usage, the message and the nearest option: one that is required may be there, mistyped."""
+        """End with the message and the nearest option or choice: one that is required may be there, mistyped.
+
+        The usage of some commands is longer than a screen is high, and hides the message: `--help` has it.
+        """
         options = list(self._option_string_actions)
         words = (word.partition("=")[0] for word in self._given if word.startswith("--"))
         unknown = [word for word in words if word != "--" and not any(name.startswith(word) for name in options)]
         hints = [f"{word}: did you mean {near}?" for word in unknown if (near := nearest_name(word, options))]
-        super().error("; ".join([message, *hints]))
+        hints += self._nearest_choices(message)
+        listed = f"`{self.prog} --help` lists the options"
+        self.exit(2, f"{self.prog}: error: {'; '.join([message, *hints, listed])}\n")
+
+    def _nearest_choices(self, message: str) -> list[str]:
+        """What was meant by a word that is none of an option's choices."""
+        invalid = _CHOICE.match(message)
+        if invalid is None:
+            return []
+        choices = re.findall(r"[\w.-]+", invalid["choices"])
+        near = nearest_name(invalid["found"], choices, similarity=0.6)
+        return [f"did you mean {invalid['option']} {near}?"] if near else []

@@ -152,7 +152,7 @@ def _images(args: argparse.Namespace, left_out: dict[str, Counter[str]]) -> Iter
 
 def _check_bags(args: argparse.Namespace, written: WrittenDataset, left_out: dict[str, Counter[str]]) -> None:
     """Say what is left out; raise if a role is empty."""
-    from vloc_ros.cli.pose_sources import note
+    from vloc_ros.cli.source_options import note
     from vloc_ros.core.errors import InputError
 
     for option, role in _ROLES.items():

@@ -184,7 +184,7 @@ def _print_errors(
 
 def _read_drive(args: argparse.Namespace) -> tuple[Sequence[Path], Sequence[Pose], list[Any]]:
     """The images in the order of time, the pose of each by odometry, and its true pose or None."""
-    from vloc_ros.cli.pose_sources import note
+    from vloc_ros.cli.source_options import note
     from vloc_ros.core.errors import InputError
     from vloc_ros.datasets.moving_camera import read_moving_images, read_true_poses
 

@@ -17,11 +17,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vloc_ros.cli.source_options import largest_gap_ns
+from vloc_ros.cli.camera_options import read_given_camera
+from vloc_ros.cli.source_options import largest_gap_ns, note
 
 if TYPE_CHECKING:
     from vloc_ros.datasets.posed_files import PosedFiles
@@ -63,7 +63,6 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
     from functools import partial
 
     from vloc_ros.datasets import posed_files
-    from vloc_ros.storage.cameras import read_camera
 
     name = pose_source(args)
     read = {
@@ -73,7 +72,7 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
         "euroc": partial(posed_files.read_euroc_files, largest_gap_ns=largest_gap_ns(args)),
     }[name]
     source = getattr(args, name)
-    found = read(source, args.images, camera=read_camera(args.camera) if args.camera else None)
+    found = read(source, args.images, camera=read_given_camera(args))
     if found.without_pose:
         note(f"{found.without_pose} images in {args.images} have no pose in {source} and are left out")
     if found.without_image:
@@ -118,8 +117,3 @@ def assumed_scale(args: argparse.Namespace) -> str:
     if args.scale_unknown or (source := pose_source(args)) not in _OF_ANY_SCALE:
         return ""
     return f"lengths in {getattr(args, source)} are taken for metres"
-
-
-def note(text: str) -> None:
-    """Say something on stderr that is no error."""
-    print(f"vloc: note: {text}", file=sys.stderr)

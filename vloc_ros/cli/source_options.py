@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 CALIBRATION = "calibration: ROS camera_info, or of Kalibr, OpenCV, ORB-SLAM or COLMAP; FILE#NAME is one of several"
@@ -91,3 +92,8 @@ def largest_gap_ns(args: argparse.Namespace) -> int:
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def note(text: str) -> None:
+    """Say something on stderr that is no error."""
+    print(f"vloc: note: {text}", file=sys.stderr)

@@ -21,6 +21,7 @@ from typing import Any
 
 from vloc_ros.core.spelling import nearest_name
 
+_MOST_LISTED = 20
 # parameters and values of version 0.1.0's development that have another name, or none, now
 REMOVED_PARAMETERS = {
     "diagnostics.budget_ms": "give diagnostics.budget_s, in seconds",
@@ -61,6 +62,7 @@ def explain_unknown_parameter(name: str, names: Iterable[str]) -> str:
     if explanation := explain_renamed_parameter(name):
         return explanation
     near = nearest_name(name, expected)
-    return f"unknown parameter {name}, " + (
-        f"did you mean {near}?" if near else f"expected one of {', '.join(expected)}"
-    )
+    if near:
+        return f"unknown parameter {name}, did you mean {near}?"
+    listed = ", ".join(expected) if len(expected) <= _MOST_LISTED else f"the {len(expected)} that `vloc config` lists"
+    return f"unknown parameter {name}, expected one of {listed}"

@@ -26,11 +26,20 @@ def nearest_name(found: str, names: Iterable[str], *, similarity: float = 0.75) 
     Args:
         found: what was given; of a dotted name the part after the last dot decides, where it is right.
         names: what may be given.
-        similarity: ratio of `difflib`, at least.
+        similarity: ratio of `difflib`, at least; two neighbouring letters that changed places are near at any.
     """
     candidates = list(names)
     last = found.rpartition(".")[2]
     of_other_groups = [name for name in candidates if name.rpartition(".")[2] == last]
     near = difflib.get_close_matches(found, of_other_groups, n=1, cutoff=0.0)
+    near = near or [name for name in candidates if _swaps_neighbours(found, name)]
     near = near or difflib.get_close_matches(found, candidates, n=1, cutoff=similarity)
     return near[0] if near else None
+
+
+def _swaps_neighbours(found: str, name: str) -> bool:
+    """Whether two neighbouring letters have changed places, which makes short names unlike by their ratio."""
+    if len(found) != len(name):
+        return False
+    at = [i for i, letters in enumerate(zip(found, name, strict=True)) if letters[0] != letters[1]]
+    return len(at) == 2 and at[0] + 1 == at[1] and found[at[0] : at[1] + 1] == name[at[0] : at[1] + 1][::-1]

@@ -159,6 +159,28 @@ def read_bag_queries(
     return _select_queries(path, images, known, kept, count - len(kept), (base_frame, odom_frame), transforms)
 
 
+def read_bag_images(
+    path: Path,
+    *,
+    image_topic: str | None = None,
+    camera_info_topic: str | None = None,
+    rectified: bool = False,
+    camera: Camera | None = None,
+) -> tuple[list[QuerySource], int]:
+    """The images of a bag to localize, and how many have stamps out of order, which are left out.
+
+    Their camera is the frame to localize: TF is not needed. The arguments are those of `read_bag_queries`.
+
+    Raises:
+        InputError: the bag is none, or a topic is missing or ambiguous.
+    """
+    with Bag(path) as bag:
+        images = _read_images(bag, image_topic, camera_info_topic, None, rectified=rectified, camera=camera)
+    in_order = find_stamps_in_order(images.stamps_ns)
+    queries = [_query_source(path, images.topic, images.camera, *images.times[i]) for i in in_order]
+    return queries, len(images.times) - len(queries)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _BagImages:
     """The images on a topic: where they are, their calibration and frame, and the stamp and time of recording of each.

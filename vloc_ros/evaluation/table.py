@@ -30,11 +30,17 @@ def format_scores(scores: Mapping[str, Any]) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
+def are_negatives(scores: Mapping[str, Any]) -> bool:
+    """Whether they are those of `score_negatives`, which have no accuracy."""
+    return scores["recall"]["5cm_5deg"] is None and scores["false_accepts"] is not None
+
+
 def accuracy_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, value) of the counts and the accuracy: recalls over all queries, APE and RPE over the accepted alone."""
     queries = scores["queries"]
     rows = [*_left_out_rows(scores), ("queries", f"{queries}")]
-    rows.append(("accepted", f"{scores['accepted']} ({scores['accepted'] / queries:.1%})"))
+    wanted = "; negatives: all must be refused" if are_negatives(scores) else ""
+    rows.append(("accepted", f"{scores['accepted']} ({scores['accepted'] / queries:.1%}){wanted}"))
     rows += [(f"refused: {reason.replace('_', ' ')}", f"{count}") for reason, count in scores["refusals"].items()]
     if scores.get("not_comparable"):
         return [*rows, ("accuracy", f"not comparable: {scores['not_comparable']}")]

@@ -146,6 +146,11 @@ def _unknown(model: str | int) -> InputError:
     )
 
 
+def is_kalibr_report(text: str) -> bool:
+    """Whether a text is Kalibr's `results-cam.txt` or the like, which it writes beside the calibration."""
+    return text.lstrip().lower().startswith("calibration results") or "camera-system parameters" in text.lower()
+
+
 def read_kalibr(values: Mapping[Any, Any]) -> Calibrations:
     """The cameras of a Kalibr camchain by their names, or that of a EuRoC `sensor.yaml`; empty for something else."""
     named = {"": values} if "intrinsics" in values else values

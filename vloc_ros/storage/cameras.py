@@ -30,6 +30,7 @@ from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.camera_formats import (
     Calibrations,
     is_colmap_text,
+    is_kalibr_report,
     read_colmap_binary,
     read_colmap_text,
     read_kalibr,
@@ -40,6 +41,12 @@ from vloc_ros.storage.text import naming_file, read_text
 _EXPECTED = "a calibration: camera_info, or that of Kalibr, OpenCV, ORB-SLAM or COLMAP"
 # 4 may be those of a fisheye
 _MODEL_OF_COUNT = dict.fromkeys((0, 5), "plumb_bob") | dict.fromkeys((8, 12, 14), "rational_polynomial")
+_SIZE = "add image_width and image_height, the size in pixels of the images that the camera was calibrated with"
+_REMEDIES = {
+    "image_width": _SIZE,
+    "image_height": _SIZE,
+    "distortion_model": "add it: plumb_bob, or equidistant for coefficients of cv2.fisheye",
+}
 _IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
 
 
@@ -101,6 +108,8 @@ def _choose(path: Path, name: str, cameras: Calibrations) -> Camera:
 def _read_text_format(text: str) -> Calibrations:
     if is_colmap_text(text):
         return read_colmap_text(text)
+    if is_kalibr_report(text):
+        raise InputError("is Kalibr's report for people, expected its camchain.yaml, which lies beside it; give that")
     values = load_yaml(text)
     if not isinstance(values, Mapping):
         raise InputError(f"is no table of keys, expected {_EXPECTED}")
@@ -132,10 +141,11 @@ def load_yaml(text: str) -> Any:
 
 
 def _read_camera_info(values: Mapping[Any, Any]) -> Camera:
-    """Of ROS or OpenCV, whose keys are spelt in many ways."""
-    d = _numbers(values, "distortion_coefficients", "d", "dist_coeffs", "distortion_coeffs")
+    """Of ROS or OpenCV, whose keys are spelt in many ways, also as OpenCV's tutorial calls its variables."""
+    names = ("distortion_coefficients", "d", "dist_coeffs", "dist_coeff", "distortion_coeffs", "dist")
+    d = _numbers(values, *names)
     width, height = _pixels(values, "image_width", "width"), _pixels(values, "image_height", "height")
-    camera = Camera.from_ros(_model(values, len(d)), width, height, _numbers(values, "camera_matrix", "k"), d)
+    camera = Camera.from_ros(_model(values, len(d)), width, height, _numbers(values, "camera_matrix", "k", "mtx"), d)
     roi = _find(values, "roi") or {}
     if not isinstance(roi, Mapping):
         raise InputError(f"roi is {roi!r}, expected x_offset, y_offset, width and height")
@@ -178,7 +188,8 @@ def _entry(values: Mapping[Any, Any], *names: str) -> Any:
     found = _find(values, *names)
     if found is None:
         there = ", ".join(str(key) for key in values) or "nothing"
-        raise InputError(f"{names[0]} is missing (found {there}), expected {_EXPECTED}; calibrate the camera")
+        remedy = _REMEDIES.get(names[0], "calibrate the camera, or rename the key that holds it")
+        raise InputError(f"{names[0]} is missing (found {there}), expected {_EXPECTED}; {remedy}")
     return found
 
 

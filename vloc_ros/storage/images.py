@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vloc_ros.core.errors import InputError
+from vloc_ros.storage.text import naming_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _OTHER_SUFFIXES = (".bmp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
@@ -173,6 +174,24 @@ def read_image_size(data: bytes | memoryview) -> tuple[int, int]:
             f"the content is no JPEG or PNG image ({len(data)} bytes)", "convert it, or leave it out"
         )
     raise BrokenImageError(_NO_SIZE.format(len(data)), _COPY)
+
+
+def read_first_size(paths: Iterable[Path]) -> tuple[int, int]:
+    """Width and height of the first image whose header can be read: damaged ones are named when they are used.
+
+    Raises:
+        InputError: of the last one, where none can be read.
+    """
+    failed = InputError("found no image, expected at least one")
+    for path in paths:
+        try:
+            with naming_file(path):
+                return read_image_size(path.read_bytes())
+        except OSError as error:
+            failed = InputError(f"{path}: cannot be read ({error.strerror})")
+        except InputError as error:
+            failed = error
+    raise failed
 
 
 def _read_jpeg_size(data: bytes | memoryview) -> tuple[int, int]:

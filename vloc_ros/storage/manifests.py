@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.spelling import nearest_name
 from vloc_ros.storage.text import read_text
 
 MANIFEST = "manifest.json"
@@ -68,6 +70,18 @@ def read_manifest(folder: Path, *, verify: bool = True) -> dict[str, Any]:
     return manifest
 
 
+def explain_missing_map(folder: Path) -> str:
+    """The message for a folder without a manifest, with the map beside it whose name is nearest."""
+    if folder.exists():
+        return f"{folder}: holds no map (no {MANIFEST}); build one with `vloc map build`"
+    beside: list[str] = []
+    with contextlib.suppress(OSError):  # no such folder either, or not to be listed
+        beside = sorted(path.name for path in folder.parent.iterdir() if (path / MANIFEST).is_file())
+    near = nearest_name(folder.name, beside, similarity=0.6)
+    remedy = f"did you mean {folder.parent / near}?" if near else "check the name, or build one with `vloc map build`"
+    return f"{folder}: does not exist, expected the folder of a map; {remedy}"
+
+
 def _text(path: Path) -> str:
     if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would wait for ever
         raise MapError(f"{path}: cannot be read (is no regular file); copy the map again or build it again")
@@ -79,7 +93,7 @@ def _text(path: Path) -> str:
                 f"{path.parent}: is a file and holds no map, expected a folder that `vloc map build` wrote; name that"
             ) from None
         if isinstance(error.__cause__, FileNotFoundError):
-            raise MapError(f"{path.parent}: holds no map (no {MANIFEST}); build one with `vloc map build`") from None
+            raise MapError(explain_missing_map(path.parent)) from None
         raise MapError(f"{error}, expected the manifest of a map; copy the map again or build it again") from error
 
 

@@ -334,7 +334,7 @@ def test_a_map_is_handed_over_by_its_name(ros: Ros, wall: Wall) -> None:
     handover = MapHandover(ros.node, "vloc_map_server")
     assert handover.hand_over(wall.map.name) == ""
     served.wait(lambda all_: all_ and all_[-1].hash != "")
-    assert "there is no map none" in handover.hand_over("none")
+    assert "none: does not exist" in handover.hand_over("none")
     handover.close()
     assert "map_server is empty" in MapHandover(ros.node, "").hand_over("any")
 

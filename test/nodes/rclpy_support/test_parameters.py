@@ -55,6 +55,8 @@ def test_overrides_reach_the_configuration(ros: Ros) -> None:
     ("name", "value", "message"),
     [
         ("matcher.ration", 0.8, r"unknown parameter matcher\.ration, did you mean matcher\.ratio\?"),
+        ("mpa", "kitchen", r"unknown parameter mpa, did you mean map\?"),
+        ("xyzzy", 1, r"unknown parameter xyzzy, expected one of the \d+ that `vloc config` lists$"),
         ("proposals.places", "vlad", "parameter proposals.places is now candidates.retrieval"),
         ("verification.min_lead", 0.1, "parameter verification.min_lead was removed"),
         ("matcher.ratio", 1.5, "expected 0.1 to 1.0"),

@@ -55,6 +55,7 @@ from vloc_ros.nodes.rclpy_support.conversion import (
 from vloc_ros.nodes.rclpy_support.managed import ACTIVE, UNCONFIGURED, ManagedNode
 from vloc_ros.nodes.rclpy_support.parameters import config_of, declare_parameters, log_parameters
 from vloc_ros.nodes.rclpy_support.process import ConcurrentGroup, run_node
+from vloc_ros.storage.manifests import explain_missing_map
 from vloc_ros.storage.maps import map_files, read_manifest, read_map
 from vloc_ros.storage.regular_files import open_regular
 
@@ -191,7 +192,7 @@ class MapServerNode(ManagedNode):
     def _load(self, name: str) -> tuple[int, str]:
         folder = self._folder_of(name)
         if not (folder / _MANIFEST).exists():
-            return LoadMap.Response.MAP_DOES_NOT_EXIST, f"there is no map {name} in {folder.parent}"
+            return LoadMap.Response.MAP_DOES_NOT_EXIST, explain_missing_map(folder)
         self._served = ServedMap.read(folder)
         return LoadMap.Response.SUCCESS, ""
 
