@@ -30,7 +30,7 @@ from vloc_ros.storage.maps import map_files, read_map
 
 def test_no_map(tmp_path: Path) -> None:
     refused(tmp_path, "holds no map")
-    refused(tmp_path / "none", "holds no map")
+    refused(tmp_path / "none", "does not exist")
 
 
 def test_every_truncated_file(folder: Path) -> None:

@@ -53,9 +53,9 @@ class BrokenImageError(InputError):
         found: what they are, without what to do with a file of them.
     """
 
-    def __init__(self, found: str, remedy: str) -> None:
-        """With both as its message."""
-        super().__init__(f"{found}; {remedy}")
+    def __init__(self, found: str, remedy: str = "") -> None:
+        """With both as its message; where a file is named in front, they are one text."""
+        super().__init__(f"{found}; {remedy}" if remedy else found)
         self.found = found
 
 
