@@ -66,11 +66,11 @@ def limit_blas_threads() -> None:
     time instead of 193; with a prior 34 ms instead of 38, and 43 ms instead of 78. The gain is larger beside other
     processes. OpenCV keeps its threads: with one, an image took 105 ms.
     """
-    _find_thread_pools().limit(limits=1, user_api="blas")
+    find_thread_pools().limit(limits=1, user_api="blas")
 
 
-def _find_thread_pools() -> ThreadpoolController:
-    """The libraries that are loaded, as of the last call by the main thread, or of the first by any.
+def find_thread_pools() -> ThreadpoolController:
+    """Return the libraries that are loaded, as of the last call by the main thread, or of the first by any.
 
     To find them, threadpoolctl before 3.7 waits for the interpreter while it holds the loader's lock. A thread that
     imports, or loads the type support of a message, waits for that lock and holds the interpreter: neither goes on.

@@ -170,6 +170,13 @@ class LocalizerNodeConfig(Checked):
     max_image_age_s: float = parameter(
         0.0, "maximum age of an image, an older one is refused as STALE; 0 disables", unit="s", low=0.0, high=1e6
     )
+    max_image_lead_s: float = parameter(
+        1.0,
+        "by which an image may be stamped ahead of the node's clock, more is refused as STALE; 0 disables",
+        unit="s",
+        low=0.0,
+        high=1e6,
+    )
     initial_pose_max_age_s: float = parameter(
         30.0,
         "maximum age of an initialpose that is used as prior until the next fix; 0 ignores it",

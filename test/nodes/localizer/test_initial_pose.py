@@ -88,14 +88,28 @@ def test_odometry_carries_it_on_from_its_stamp_or_its_arrival(stamp_ns: int, giv
     def carry(now_s: int, odometry: Pose | None) -> Any:
         return initial.carry(prior, config, odom_from_base=odometry, stamp_ns=now_s * S, odometry_at=known.get)
 
-    assert carry(101, at_x(101.0)) is prior, "odometry is not known at its stamp"
     known[given_s * S] = at_x(float(given_s))
     assert carry(102, None) is prior
     assert carry(104, at_x(104.0)).map_from_rig.translation[0] == pytest.approx(5.0 + 104 - given_s)
     known.clear()
-    moved = carry(120, at_x(120.0))
+    for now_s in range(105, 121):
+        moved = carry(now_s, at_x(float(now_s)))
     assert moved.map_from_rig.translation[0] == pytest.approx(5.0 + 120 - given_s)
     assert (np.diag(moved.covariance)[:2] > np.diag(prior.covariance)[:2] + 0.01).all(), "odometry drifts"
+    moved = carry(121, at_x(0.0))
+    assert moved.map_from_rig.translation[0] == pytest.approx(5.0 + 120 - given_s), "odometry was reset"
+
+
+def test_it_grows_where_odometry_at_its_stamp_is_forgotten() -> None:
+    initial = InitialPose(max_age_s=30.0)
+    initial.set_pose(message(at_x(5.0), stamp_ns=80 * S), map_frames=["map"], now_ns=100 * S)
+    prior = initial.prior(101 * S)
+    assert prior is not None
+    moved = initial.carry(
+        prior, FixFilterConfig(), odom_from_base=at_x(100.0), stamp_ns=100 * S, odometry_at=lambda _: None
+    )
+    assert moved.map_from_rig.translation[0] == 5.0
+    assert np.sqrt(moved.covariance[0, 0]) > 5.0, "it may have moved for 20 s"
 
 
 def test_a_covariance_of_zero_is_not_taken_literally() -> None:

@@ -74,6 +74,10 @@ def test_odometry_that_ended_is_waited_for_once_unless_the_transform_needs_it() 
     for pipeline in (free, bound):
         pipeline._lookup_odometry(IMAGE)
     odometry.now = None
+    assert free._lookup_odometry(IMAGE) is None
+    odometry.now = Pose.identity()
+    free._lookup_late_odometry(IMAGE)  # after the image was localized it is there
+    odometry.now = None
     assert [free._lookup_odometry(IMAGE) for _ in range(3)] == [None] * 3
     assert odometry.waits == 1
     for _ in range(2):

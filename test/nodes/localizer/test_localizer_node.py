@@ -137,6 +137,20 @@ def test_an_old_image_is_stale(ros: Ros, wall: Wall) -> None:
     assert robot.status_of(robot.send(0)).status == LocalizationStatus.STALE
 
 
+def test_an_image_that_is_localized_while_the_pose_is_discarded_gives_none(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    robot.activate()
+    localizer = robot.node._loaded.localizer
+    localize = localizer.localize
+    localizer.localize = lambda query, **options: (robot.node._pipeline.reset_tracking(), localize(query, **options))[1]
+    status = robot.status_of(robot.send(0))
+    assert status.status == LocalizationStatus.HELD
+    assert "discarded meanwhile" in status.reason
+    localizer.localize = localize
+    assert robot.status_of(robot.send(1)).status == LocalizationStatus.OK
+    assert len(robot.poses.messages) == 1
+
+
 def test_an_image_of_the_future_is_stale(ros: Ros, wall: Wall) -> None:
     """Otherwise all later ones would be older than the transform that it gave."""
     robot = Robot(ros, wall)

@@ -154,6 +154,18 @@ def test_it_is_known_for_the_present_however_long_an_image_takes(
     assert listener.stamps("odom") == [1000 * S + 100 * MS, 1000 * S + 500 * MS]
 
 
+def test_stamps_of_another_clock_stay_what_they_are(listener: Listener, make_transform: MakeTransform) -> None:
+    """As of a bag without /clock: what is looked up is of its time, too."""
+    transform = make_transform(tolerance_s=0.1)
+    for second in (0, 1):
+        listener.set_clock((1000 + second) * S)
+        transform.publish((500 + second) * S, "map", "odom", Pose.identity(), repeated=True)
+        listener.set_clock((1000 + second) * S + 50 * MS)
+        transform._send_again()
+    stamps = [(500 + second) * S + ms * MS for second in (0, 1) for ms in (100, 150)]
+    assert listener.stamps("odom") == stamps
+
+
 def test_it_is_repeated_for_a_limited_time_without_a_fix(listener: Listener, make_transform: MakeTransform) -> None:
     transform = make_transform(tolerance_s=0.1, max_age_s=2.0)
     transform.publish(1000 * S, "map", "odom", Pose.identity(), repeated=True)

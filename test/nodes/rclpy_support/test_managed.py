@@ -62,10 +62,12 @@ def test_parameters_override_the_quality_of_service_of_a_topic(ros: Ros) -> None
     node = ros.add(FailingNode, **{"qos_overrides./failing/header.publisher.reliability": "best_effort"})
     node.start_alone()
     assert node.publisher_of_all.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    profile = QoSProfile(depth=7)
+    again = node.create_publisher(Header, "~/header", profile)
+    assert (again.qos_profile.reliability, again.qos_profile.depth) == (ReliabilityPolicy.BEST_EFFORT, 7)
+    assert profile.reliability == ReliabilityPolicy.RELIABLE, "a profile may be shared"
     subscription = node.create_subscription(Header, "~/header", print, 1)
     assert subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-    names = [name for name in node.get_parameters_by_prefix("") if name.startswith("qos_overrides")]
-    assert all(name.startswith("qos_overrides./failing/header.") for name in names)
 
 
 def test_a_transition_that_the_state_does_not_have_is_refused(ros: Ros, wall: Wall) -> None:

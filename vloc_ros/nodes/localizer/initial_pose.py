@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from vloc_ros.core.geometry.covariance import raise_variances
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import PosePrior
 from vloc_ros.core.tracking.fix import Fix
-from vloc_ros.core.tracking.fix_filter import carry_fix
+from vloc_ros.core.tracking.fix_filter import FixFilter
 from vloc_ros.nodes.rclpy_support.conversion import pose_of, stamp_ns_of
 
 # nobody points at a map more exactly; many senders leave the covariance at zero, which is not known
@@ -45,7 +46,7 @@ class InitialPose:
         self._max_age_ns = int(max_age_s * 1e9)
         self._lock = threading.Lock()
         self._received: tuple[int, int, PosePrior] | None = None  # when it came, its stamp, the prior
-        self._carried: tuple[PosePrior, Pose] | None = None  # a prior, and odometry at its stamp; the worker's
+        self._carried: tuple[PosePrior, FixFilter] | None = None  # a prior, and what follows it; the worker's
 
     def set_pose(self, message: Any, *, map_frames: Sequence[str], now_ns: int) -> None:
         """Take a PoseWithCovarianceStamped of the base as the prior.
@@ -85,26 +86,29 @@ class InitialPose:
     ) -> PosePrior:
         """Return a prior of this object at the time of an image, carried on by odometry since it was given.
 
-        Without odometry it stays where it is.
+        It is carried from image to image, as the last fix is. Where odometry at its stamp is not known any more, it
+        grows by what the robot may have moved; without odometry it stays as it is.
 
         Args:
             prior: that `prior` returned.
             config: how odometry drifts.
             odom_from_base: odometry at the time of the image.
             stamp_ns: that time.
-            odometry_at: returns odometry at a time, None unless it is known. It is asked until it knows the stamp.
+            odometry_at: returns odometry at a time, None unless it is known.
         """
         with self._lock:
             if self._received is None or self._received[2] is not prior:  # replaced meanwhile
                 return prior
             given_ns = self._received[1]
         if self._carried is None or self._carried[0] is not prior:
-            found = odometry_at(given_ns)
-            self._carried = None if found is None else (prior, found)
-        if self._carried is None or odom_from_base is None or stamp_ns <= given_ns:
-            return prior
-        fix = Fix(prior.map_from_rig, prior.covariance, prior.frame_id, confidence=0.5)
-        moved = carry_fix(fix, config, self._carried[1], given_ns, odom_from_base, stamp_ns)
+            if odom_from_base is None or stamp_ns <= given_ns:
+                return prior
+            track = FixFilter(replace(config, enabled=False))
+            fix = Fix(prior.map_from_rig, prior.covariance, prior.frame_id, confidence=0.5)
+            track.gate(fix, odometry_at(given_ns), given_ns)
+            self._carried = prior, track
+        moved = self._carried[1].carry(odom_from_base, stamp_ns)
+        assert moved is not None
         return PosePrior(moved.map_from_base, moved.covariance, prior.frame_id)
 
     def consume(self, prior: PosePrior | None) -> None:

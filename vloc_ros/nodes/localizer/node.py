@@ -77,7 +77,7 @@ from vloc_ros.storage.maps import map_hash, read_map
 
 _LONGEST_WAIT_S = 60.0
 # parameters of the node that can be changed while it runs, as all those of the stages can but where models run
-_CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
+_CHANGEABLE = {"carry_last_fix", "max_image_age_s", "max_image_lead_s", "relocalize_timeout_s", "two_d_mode"}
 _PATHS = {"map", "map_cache", "recognizer", "encoder", "matching_network"}
 
 
@@ -331,6 +331,8 @@ class LocalizerNode(ManagedNode):
             self._outputs.publish(output)
             if output.fix is not None and output.status.map_hash != self.map_hash:  # the map was swapped meanwhile
                 self._outputs.reset()
+            elif output.fix is not None and self._pipeline.is_reset_requested:
+                self._outputs.withdraw_pose()
         except Exception as error:  # a bug: keep the traceback and the node
             self.get_logger().fatal(traceback.format_exc())
             header = inputs[-1].message.header

@@ -42,7 +42,7 @@ from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.query import PosePrior, Query
 from vloc_ros.core.retrieval.encoders import QueryEncoder
 from vloc_ros.core.tracking.fix import Fix, fix_from_result
-from vloc_ros.core.tracking.fix_filter import FixFilter, GatingDecision
+from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, newest_image, parse_camera_names
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
@@ -55,8 +55,6 @@ from vloc_ros.nodes.rclpy_support.conversion import fill_status, pose_with_covar
 _NO_MAP = "no map is loaded; is the map server active, and has it loaded a map?"
 # (0.2 m)² in height, (0.1 rad)² in roll and pitch: ramps, and floors that are not the map's plane
 _OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
-# stamps of sensors are ahead of the node's clock by less, where clocks are synchronised
-_MOST_AHEAD_NS = 1_000_000_000
 # more pairs of frames than this come from messages with invalid names
 _MOST_MISSING = 16
 
@@ -153,7 +151,7 @@ class LocalizationPipeline:
         self._config, self._frames = config, frames
         self._filter, self._initial_pose = fix_filter, initial_pose
         self._views, self._is_rig = ViewAssembler(config, frames), bool(parse_camera_names(config.cameras))
-        self._has_odometry = False
+        self._has_odometry = self._is_too_late = False
         self._missing: set[tuple[str, str]] = set()  # targets and sources that TF did not have in time
         self._map_hash = ""
         self._initial: PosePrior | None = None
@@ -166,8 +164,13 @@ class LocalizationPipeline:
         self._filter.set_config(fix_filter)
 
     def reset_tracking(self) -> None:
-        """Discard the tracked pose before the next image set. Thread-safe."""
+        """Discard the tracked pose before the next image set, and what is being localized. Thread-safe."""
         self._reset_requested.set()
+
+    @property
+    def is_reset_requested(self) -> bool:
+        """Whether the last image set was begun before the tracked pose was discarded."""
+        return self._reset_requested.is_set()
 
     @contextlib.contextmanager
     def serve_request(self) -> Iterator[None]:
@@ -315,6 +318,8 @@ class LocalizationPipeline:
         if odom_from_base is None:
             odom_from_base = self._lookup_late_odometry(reference)
         gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns, sensor=status.sensor)
+        if self.is_reset_requested:
+            gating = GatingDecision(GateResult.HELD, "the tracked pose was discarded meanwhile")
         status.reason = gating.reason
         if not gating.publish:
             fill_status(status, result.refused_as(Status.HELD, gating.reason))
@@ -356,10 +361,11 @@ class LocalizationPipeline:
                 f"the {what} is {age_ns * 1e-9:.3f} s old, expected at most {limit_s:g} s; "
                 "are the clocks of sensor and robot synchronised, or use_sim_time missing?",
             )
-        if now_ns > 0 and -age_ns > _MOST_AHEAD_NS:  # simulated time is 0 until it starts
+        lead_s = self._config.max_image_lead_s
+        if lead_s and now_ns > 0 and -age_ns > lead_s * 1e9:  # simulated time is 0 until it starts
             raise Refused(
                 LocalizationStatus.STALE,
-                f"the {what} is stamped {-age_ns * 1e-9:.3f} s ahead of the node's clock; "
+                f"the {what} is {-age_ns * 1e-9:.3f} s ahead of the node's clock, expected at most {lead_s:g} s; "
                 "are the clocks of sensor and robot synchronised, or use_sim_time missing?",
             )
 
@@ -408,8 +414,10 @@ class LocalizationPipeline:
             except Refused:
                 if self._config.publish_tf == "map_odom":
                     raise
-                self._has_odometry = False  # it ended: no other image waits for it
-        self._has_odometry = self._has_odometry or found is not None
+                # it ended, or is later than any image waits: no other one does
+                self._has_odometry, self._is_too_late = False, True
+        if found is not None:
+            self._has_odometry, self._is_too_late = True, False
         return found
 
     def _lookup_late_odometry(self, reference: _Reference) -> Pose | None:
@@ -419,7 +427,7 @@ class LocalizationPipeline:
             found: Pose | None = self._look_up(reference, odom_frame, base_frame)
         else:
             found = self._frames.lookup_available(odom_frame, base_frame, reference.stamp_ns)
-        self._has_odometry = self._has_odometry or found is not None
+        self._has_odometry = self._has_odometry or (found is not None and not self._is_too_late)
         return found
 
     def _base_from_rig(self, reference: _Reference) -> Pose:

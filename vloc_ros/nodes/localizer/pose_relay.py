@@ -74,7 +74,7 @@ class PoseRelay:
         self._global_pose = node.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/global_pose", depth)
         self._lock = threading.Lock()
         self._last: _TimedFix | None = None
-        self._due = self._was_heard = False
+        self._due, self._heard_by = False, frozenset[bytes]()
         self._sent: deque[Any] = deque(maxlen=_REMEMBERED)
         if config.feed.initial_pose != "never" and config.publish_tf != "none":
             node.get_logger().warning(
@@ -97,12 +97,12 @@ class PoseRelay:
             pose_with_covariance_stamped(stamp_ns, status.body_frame, fix.map_from_base, fix.covariance)
         )
         with self._lock:
-            is_heard = self._has_listener()
+            listeners = self._listeners()
             # a subscriber that comes, or comes again, knows no pose yet
-            is_new = is_heard and not self._was_heard and self._config.initial_pose != "never"
-            self._due, self._was_heard = self._due or is_new or self._is_due(gating, stamp_ns), is_heard
+            is_new = bool(listeners - self._heard_by) and self._config.initial_pose != "never"
+            self._due, self._heard_by = self._due or is_new or self._is_due(gating, stamp_ns), listeners
             self._last = _TimedFix(fix, status.body_frame, stamp_ns, output.odom_from_base)
-            if self._due and is_heard:
+            if self._due and listeners:
                 self._send(self._last)
 
     def on_request(self, now_ns: int) -> tuple[bool, str]:
@@ -117,7 +117,7 @@ class PoseRelay:
                     f"the last fix is {age_s:.1f} s old, expected at most {limit_s:g} s; "
                     "wait for the next one, or raise feed.max_fix_age_s"
                 )
-            if not self._has_listener():
+            if not self._listeners():
                 return (
                     False,
                     f"no subscriber on {self._initial_pose.topic_name}; remap ~/initialpose to the other node's topic",
@@ -148,11 +148,11 @@ class PoseRelay:
             return gating.first or self._last is None or abs(stamp_ns - self._last.stamp_ns) >= lost_ns
         return mode == "always"
 
-    def _has_listener(self) -> bool:
-        """Return whether a node other than this one subscribes."""
-        topic = self._initial_pose.topic_name
-        own = sum(subscription.topic_name == topic for subscription in list(self._node.subscriptions))
-        return bool(self._initial_pose.get_subscription_count() > own)
+    def _listeners(self) -> frozenset[bytes]:
+        """Return the endpoints that subscribe, but those of this node: one that was restarted has another."""
+        own = self._node.get_name(), self._node.get_namespace()
+        found = self._node.get_subscriptions_info_by_topic(self._initial_pose.topic_name)
+        return frozenset(bytes(one.endpoint_gid) for one in found if (one.node_name, one.node_namespace) != own)
 
     def _carry(self, last: _TimedFix) -> tuple[int, Fix]:
         """Return the newest time of odometry and the fix carried on to it; without odometry, the fix as it is."""

@@ -34,6 +34,8 @@ from vloc_ros.nodes.rclpy_support.conversion import pose_of, stamp_ns_of, transf
 _NS_PER_S = 1e9
 # the smallest step of stamps in the present that is left of them in seconds as float64
 _STEP_NS = 1000
+# an image takes less; stamps that are longer ago are of another clock, such as those of a bag without /clock
+_SLOWEST_NS = 1_000_000_000
 # as in tf2_ros for Python; smaller steps back are bridged by the order of the stamps
 _BACKWARDS = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
 
@@ -99,7 +101,8 @@ class MapTransform:
 
     No stamp is at or before the last one, until simulated time jumps back: tf2 puts a transform between those that it
     has, by its stamp, so that an older one would change the past and leave the present as it was. Repeated, a transform
-    is ahead of the node's time by the tolerance at least, however long the image took: so it is known for the present.
+    is ahead of the node's time by the tolerance at least, however long the image took, so that it is known for the
+    present; where stamps are of another clock it keeps its distance from the node's time.
 
     A thread of its own repeats: a timer would wake the whole executor every time.
     """
@@ -137,7 +140,9 @@ class MapTransform:
             self._send(later_ns, parent, child, parent_from_child)
             self._fixed_ns = self._now_ns()
             if self._fixed_ns > 0:  # simulated time is 0 until it starts, and then jumps
-                ahead_ns = max(later_ns - self._fixed_ns, self._tolerance_ns)
+                ahead_ns = later_ns - self._fixed_ns
+                if ahead_ns > -_SLOWEST_NS:  # otherwise sensors have another clock, which everything in TF is of
+                    ahead_ns = max(ahead_ns, self._tolerance_ns)
                 self._last = (ahead_ns, parent, child, parent_from_child)
 
     def reset(self) -> None:

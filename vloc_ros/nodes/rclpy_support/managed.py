@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,7 @@ from rclpy.qos import QoSPolicyKind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from vloc_ros.core.errors import VlocError
+from vloc_ros.footprint import find_thread_pools
 from vloc_ros.nodes.rclpy_support.graph_watch import GraphWatch
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
@@ -44,6 +46,7 @@ class ManagedNode(LifecycleNode):
     """Base class with `configure`, `activate`, `deactivate` and `cleanup` to override; the last two must not fail."""
 
     def __init__(self, name: str, **options: Any) -> None:
+        find_thread_pools()  # in the thread that makes the node, before it has others
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
         self.state = UNCONFIGURED
         self._alone, self._bond = False, Bond(self)
@@ -54,24 +57,31 @@ class ManagedNode(LifecycleNode):
 
     def create_publisher(self, msg_type: Any, topic: str, qos_profile: Any, **options: Any) -> Any:
         """A publisher whose quality of service parameters override."""
-        return super().create_publisher(msg_type, topic, qos_profile, **self._with_overrides(topic, options))
+        qos_profile, more = self._with_overrides(topic, "publisher", qos_profile)
+        return super().create_publisher(msg_type, topic, qos_profile, **(more | options))
 
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[..., None], qos_profile: Any, **options: Any
     ) -> Any:
         """A subscription whose quality of service parameters override."""
-        options = self._with_overrides(topic, options)
-        return super().create_subscription(msg_type, topic, callback, qos_profile, **options)
+        qos_profile, more = self._with_overrides(topic, "subscription", qos_profile)
+        return super().create_subscription(msg_type, topic, callback, qos_profile, **(more | options))
 
     def create_lifecycle_publisher(self, msg_type: Any, topic: str, qos_profile: Any, **options: Any) -> Any:
         """A publisher of an active node, whose quality of service parameters override."""
-        return super().create_lifecycle_publisher(msg_type, topic, qos_profile, **self._with_overrides(topic, options))
+        qos_profile, more = self._with_overrides(topic, "publisher", qos_profile)
+        return super().create_lifecycle_publisher(msg_type, topic, qos_profile, **(more | options))
 
-    def _with_overrides(self, topic: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Let parameters `qos_overrides.TOPIC.…` override, where the node was given some: each declares others."""
-        prefix = f"qos_overrides.{self.resolve_topic_name(topic)}"
-        is_given = "qos_overriding_options" not in options and bool(self.get_parameters_by_prefix(prefix))
-        return options | {"qos_overriding_options": QoSOverridingOptions(_OVERRIDABLE)} if is_given else options
+    def _with_overrides(self, topic: str, entity: str, qos_profile: Any) -> tuple[Any, dict[str, Any]]:
+        """A profile of its own, which rclpy changes, and the option that lets the given parameters override.
+
+        Not others: rclpy would declare them with the values of now, which would override those of a later one.
+        """
+        given = self.get_parameters_by_prefix(f"qos_overrides.{self.resolve_topic_name(topic)}.{entity}")
+        kinds = [kind for kind in _OVERRIDABLE if kind.name.lower() in given]
+        if not kinds:
+            return qos_profile, {}
+        return copy(qos_profile), {"qos_overriding_options": QoSOverridingOptions(kinds)}
 
     def configure(self) -> None:
         """Create publishers and load files; raises VlocError."""

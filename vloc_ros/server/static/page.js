@@ -23,7 +23,7 @@ function drawPlan() {
   for (const [x, y] of overview.points) L.circleMarker(at(x, y), { radius: 1, stroke: false, fillColor: "#7d8790", fillOpacity: 0.7 }).addTo(layers.plan);
   drawHeat([]);
   fitPlan();
-  map.on("resize", fitPlan);
+  map.on("resize", () => { if (!layers.answer.getLayers().length) fitPlan(); });
 }
 
 function fitPlan() { map.fitBounds(L.latLngBounds(overview.extent.map(([x, y]) => at(x, y))).pad(0.05), { animate: false }); }
