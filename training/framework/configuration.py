@@ -93,7 +93,8 @@ def override_parameters(preset: T, assignments: Sequence[str]) -> T:
         for part in groups:
             group = group.get(part) if isinstance(group, Mapping) else None
         if not isinstance(group, dict):
-            raise ConfigError(explain_unknown_parameter(name, (leaf.name for leaf in parameters_of(preset))))
+            names = (leaf.name for leaf in parameters_of(preset))
+            raise ConfigError(explain_unknown_parameter(name, names, listed_by=""))
         group[leaf] = _parse_value(text)
     return config_from_mapping(type(preset), values)
 

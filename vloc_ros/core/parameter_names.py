@@ -56,13 +56,20 @@ def explain_renamed_parameter(name: str) -> str | None:
     return f"parameter {name} is now {RENAMED_PARAMETERS[name]}" if name in RENAMED_PARAMETERS else None
 
 
-def explain_unknown_parameter(name: str, names: Iterable[str]) -> str:
-    """The message for a dotted name that is none of these: what it was renamed to, or which one is nearest."""
+def explain_unknown_parameter(name: str, names: Iterable[str], *, listed_by: str = "`vloc config`") -> str:
+    """The message for a dotted name that is none of these: what it was renamed to, or which one is nearest.
+
+    Args:
+        name: the name.
+        names: all that there are.
+        listed_by: the command that lists them, for many; empty where none does.
+    """
     expected = list(names)
     if explanation := explain_renamed_parameter(name):
         return explanation
     near = nearest_name(name, expected)
     if near:
         return f"unknown parameter {name}, did you mean {near}?"
-    listed = ", ".join(expected) if len(expected) <= _MOST_LISTED else f"the {len(expected)} that `vloc config` lists"
+    are_many = listed_by and len(expected) > _MOST_LISTED
+    listed = f"the {len(expected)} that {listed_by} lists" if are_many else ", ".join(expected)
     return f"unknown parameter {name}, expected one of {listed}"
