@@ -111,15 +111,6 @@ def test_a_view_is_located(search: TileSearch, tilt: tuple[float, float], gravit
         assert earth.heading_rad == pytest.approx(2 * np.pi - 2.2, abs=0.01)
 
 
-def test_a_view_of_known_altitude_has_every_ground_size_of_the_map_that_it_can_fill(search: TileSearch) -> None:
-    assert search._places.ground_sizes_m == pytest.approx([SIZE_M, 2 * SIZE_M])
-    high, low = (_query(look_down(14.0, -22.0, altitude_m, yaw=0.0)) for altitude_m in (75.0, 20.0))
-    fine, coarse = (one.level.ground_size_m for one in search._observe(high))
-    assert fine is not None
-    assert coarse == pytest.approx(2 * fine)
-    assert len(list(search._observe(low))) == 1, "a coarser view of it would have too few pixels"
-
-
 def test_another_place_water_and_the_horizon_are_refused(search: TileSearch) -> None:
     pose = look_down(0.0, 0.0, 75.0)
     elsewhere = View(photograph(make_ground(2), pose), CAMERA)

@@ -184,20 +184,9 @@ class TileSearch:
         return [one for view in views for one in self._hypotheses(view)]
 
     def _observe(self, query: AerialQuery) -> Iterator[_Observed]:
-        """The level view in several sizes: tiles show no more than what is as fine as they are.
-
-        Of known altitude, in the sizes of the map: a mosaic may be bent by more pixels of the finest than matches may
-        be off, and by fewer of a coarser one.
-        """
-        finest_m = self._places.finest_m
-        scales = _SCALES if query.altitude_m is None else tuple(finest_m / self._places.ground_sizes_m)
-        for scale in scales:
-            try:
-                level = make_level(query, finest_m=finest_m, scale=scale)
-            except GroundViewError:
-                if scale == scales[0]:
-                    raise
-                return  # of coarser pixels it has too few
+        """The level view, of unknown altitude in several sizes: tiles show no more than what is as fine as they are."""
+        for scale in _SCALES if query.altitude_m is None else _SCALES[:1]:
+            level = make_level(query, finest_m=self._places.finest_m, scale=scale)
             features = self._extractor.extract(level.image)
             encoder = self._places.encoder
             projected = encoder.codec.project(features.descriptors)
