@@ -126,11 +126,15 @@ def expose(radiance: Array, lighting: Lighting, seed: int) -> Array:
     image = np.asarray(radiance, dtype=np.float32) * (scale[..., None] * np.array(lighting.tint, np.float32))
     image = _apply_lens(image, lighting, rng, width / 640.0)
     slope = (lighting.noise**2 - lighting.read_noise**2) / _WHITE
-    deviation = np.sqrt(lighting.read_noise**2 + np.float32(max(0.0, slope)) * np.clip(image, 0, _WHITE))
-    image += deviation * rng.standard_normal(image.shape, dtype=np.float32)
+    noise = np.clip(image, 0, _WHITE)
+    noise *= np.float32(max(0.0, slope))
+    noise += lighting.read_noise**2
+    np.sqrt(noise, out=noise)
+    noise *= rng.standard_normal(image.shape, dtype=np.float32)
+    image += noise
     if lighting.gamma != 1.0:
         image = _WHITE * cv2.pow(np.clip(image, 0, _WHITE) / _WHITE, lighting.gamma)
-    return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0.0)))
+    return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0.0, out=image)))
 
 
 def _apply_lens(image: Array, lighting: Lighting, rng: np.random.Generator, scale: float) -> Array:

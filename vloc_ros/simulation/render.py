@@ -21,6 +21,7 @@ camera model is exact, without an intermediate image.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -81,10 +82,7 @@ def _render_surfaces(world: World, camera: Camera, map_from_camera: Pose, lighti
     rays = _pixel_rays(camera)
     surfaces = _Surfaces.select_facing(world, map_from_camera)
     seen = _find_nearest(surfaces, rays)
-    light = compute_irradiance_maps(world, lighting)
-    image = np.zeros((camera.height, camera.width, 3), np.float32)
-    for index in np.unique(seen.surface[seen.surface >= 0]):
-        _paint(image, seen, int(index), world, surfaces, light, rays)
+    image = _paint(seen, world, surfaces, compute_irradiance_maps(world, lighting), rays)
     return image, seen.inverse_depth
 
 
@@ -217,11 +215,9 @@ def _find_nearest(surfaces: _Surfaces, rays: _Rays) -> _Visibility:
     shape = rays.log2_area.shape
     u, v, inverse_depth = (np.zeros(shape, np.float32) for _ in range(3))
     seen = _Visibility(np.full(shape, -1, np.int32), u, v, inverse_depth, {})
-    for position, (corners, homography) in enumerate(zip(surfaces.corners, surfaces.homographies, strict=True)):
-        box = _pixel_bounds(corners, rays)
-        if box is None:
-            continue
-        scaled = cv2.transform(rays.directions[box], homography.astype(np.float32))
+    homographies = surfaces.homographies.astype(np.float32)
+    for position, box in _pixel_bounds(surfaces.corners, rays):
+        scaled = cv2.transform(rays.directions[box], homographies[position])
         s, t, inverse_depth = cv2.split(scaled)
         wins = (s >= 0) & (t >= 0) & (s <= inverse_depth) & (t <= inverse_depth)
         wins &= (inverse_depth > seen.inverse_depth[box]) & (inverse_depth < 1.0 / NEAR_M)
@@ -236,18 +232,22 @@ def _find_nearest(surfaces: _Surfaces, rays: _Rays) -> _Visibility:
     return seen
 
 
-def _pixel_bounds(corners: Array, rays: _Rays) -> tuple[slice, slice] | None:
-    """The rows and columns that a polygon may cover; None when it is not visible."""
-    front = _clip_to_near_plane(corners)
-    if not len(front):
-        return None
-    xy = front[:, :2] / front[:, 2:]
-    low, high = xy.min(axis=0), xy.max(axis=0)
-    columns = np.flatnonzero((rays.column_x[1] >= low[0]) & (rays.column_x[0] <= high[0]))
-    rows = np.flatnonzero((rays.row_y[1] >= low[1]) & (rays.row_y[0] <= high[1]))
-    if not len(columns) or not len(rows):
-        return None
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+def _pixel_bounds(corners: Array, rays: _Rays) -> Iterator[tuple[int, tuple[slice, slice]]]:
+    """The position of each polygon (N, 4, 3) that may be visible, and the rows and columns that it may cover."""
+    clipped = np.flatnonzero((corners[:, :, 2] < NEAR_M).any(axis=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        xy = corners[:, :, :2] / corners[:, :, 2:]
+    low, high = xy.min(axis=1), xy.max(axis=1)
+    for i in clipped:
+        front = _clip_to_near_plane(corners[i])
+        xy = front[:, :2] / front[:, 2:]
+        low[i], high[i] = (xy.min(axis=0), xy.max(axis=0)) if len(front) else (np.inf, -np.inf)
+    columns = (rays.column_x[1] >= low[:, :1]) & (rays.column_x[0] <= high[:, :1])
+    rows = (rays.row_y[1] >= low[:, 1:]) & (rays.row_y[0] <= high[:, 1:])
+    left, right = columns.argmax(axis=1), columns.shape[1] - columns[:, ::-1].argmax(axis=1)
+    top, bottom = rows.argmax(axis=1), rows.shape[1] - rows[:, ::-1].argmax(axis=1)
+    for i in np.flatnonzero(columns.any(axis=1) & rows.any(axis=1)):
+        yield int(i), (slice(int(top[i]), int(bottom[i])), slice(int(left[i]), int(right[i])))
 
 
 def _clip_to_near_plane(corners: Array) -> Array:
@@ -265,48 +265,75 @@ def _clip_to_near_plane(corners: Array) -> Array:
     return np.array(kept)
 
 
-def _paint(
-    image: Array, seen: _Visibility, position: int, world: World, surfaces: _Surfaces, light: Array, rays: _Rays
-) -> None:
-    """Draw texture and light of one surface into its pixels."""
-    box = seen.boxes[position]
-    mask = (seen.surface[box] == position).view(np.uint8)
+def _paint(seen: _Visibility, world: World, surfaces: _Surfaces, light: Array, rays: _Rays) -> Array:
+    """(H, W, 3) float32 texture times light of the visible surfaces, sampled trilinearly; 0 where there is none.
+
+    Numbers of a surface are looked up for all pixels at once; only the sampling is done surface by surface.
+    """
+    shape = seen.surface.shape
+    fine, coarse, lit = np.zeros((*shape, 3), np.uint8), np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.float32)
+    positions = np.flatnonzero(np.bincount(seen.surface.ravel() + 1, minlength=2)[1:])
+    if not len(positions):
+        return np.zeros((*shape, 3), np.float32)
+    indices = surfaces.index[positions]
+    rectangles = [world.rectangles[index] for index in indices]
+    textures = [get_mip_map(rectangle.texture) for rectangle in rectangles]
+    table = np.zeros(len(surfaces.index) + 1, np.intp)
+    table[positions] = np.arange(len(positions))
+    row = table[seen.surface]  # of each pixel, in lists of the visible surfaces; any where there is none
+
+    inverse_depth = np.maximum(seen.inverse_depth, 1e-6)
+    u, v = seen.texture_u / inverse_depth, seen.texture_v / inverse_depth
+    light_xy = u * (light.shape[2] - 1), v * (light.shape[1] - 1)
+    left, top, right, bottom = np.array([rectangle.window for rectangle in rectangles]).T
+    texels = np.array([texture.widths[0] * texture.heights[0] for texture in textures])
+    texels = texels * (right - left) * (bottom - top) * np.abs(np.linalg.det(surfaces.homographies[positions]))
+    level = 0.5 * (rays.log2_area + _per_pixel(np.log2(texels), row)) - 1.5 * np.log2(inverse_depth)
+    last = np.array([len(texture.tops) - 1 for texture in textures])[row]
+    level = np.clip(level + _LEVEL_BIAS, 0.0, last.astype(np.float32))
+    lower = level.astype(np.intp)
+    u = _per_pixel(left, row) + _per_pixel(right - left, row) * u
+    v = _per_pixel(top, row) + _per_pixel(bottom - top, row) * v
+    fine_xy = _texel_positions(textures, row, lower, u, v)
+    coarse_xy = _texel_positions(textures, row, np.minimum(lower + 1, last), u, v)
+
+    for position, index, texture in zip(positions, indices, textures, strict=True):
+        box, mask = _visible_part(seen, int(position))
+        for target, source, (x, y) in (
+            (fine, texture.image, fine_xy),
+            (coarse, texture.image, coarse_xy),
+            (lit, light[index], light_xy),
+        ):
+            sampled = cv2.remap(source, x[box], y[box], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            cv2.copyTo(sampled, mask, target[box])
+    image = coarse.astype(np.float32)
+    image -= fine
+    image *= (level - lower.astype(np.float32))[..., None]
+    image += fine
+    image *= lit[..., None]
+    return image
+
+
+def _per_pixel(of_surfaces: Array, row: Array) -> Array:
+    return np.asarray(of_surfaces, np.float32)[row]
+
+
+def _texel_positions(textures: Sequence[MipMap], row: Array, level: Array, u: Array, v: Array) -> tuple[Array, Array]:
+    """(H, W) float32 x and y in the image of a pixel's texture, at one of its levels."""
+    firsts = np.cumsum([0, *(len(texture.tops) for texture in textures[:-1])])
+    entry = firsts[row] + level
+    widths = np.concatenate([texture.widths for texture in textures])[entry]
+    heights = np.concatenate([texture.heights for texture in textures])[entry]
+    tops = np.concatenate([texture.tops for texture in textures])[entry]
+    x = np.clip(u * widths - 0.5, 0.0, widths - 1.0)
+    y = np.clip(v * heights - 0.5, 0.0, heights - 1.0) + tops
+    return x, y
+
+
+def _visible_part(seen: _Visibility, position: int) -> tuple[tuple[slice, slice], Array]:
+    """Rows and columns of the pixels that show a surface, and (h, w) uint8 which of them do."""
+    rows, columns = seen.boxes[position]
+    mask = (seen.surface[rows, columns] == position).view(np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
-    mask = mask[y : y + height, x : x + width]
-    rows, columns = (
-        slice(box[0].start + y, box[0].start + y + height),
-        slice(box[1].start + x, box[1].start + x + width),
-    )
-    inverse_depth = np.maximum(seen.inverse_depth[rows, columns], 1e-6)
-    u, v = seen.texture_u[rows, columns] / inverse_depth, seen.texture_v[rows, columns] / inverse_depth
-    index = int(surfaces.index[position])
-    rectangle = world.rectangles[index]
-    left, top, right, bottom = rectangle.window
-    texture = get_mip_map(rectangle.texture)
-    texels = texture.widths[0] * texture.heights[0] * (right - left) * (bottom - top)
-    volume = abs(np.linalg.det(surfaces.homographies[position]))
-    level = 0.5 * (rays.log2_area[rows, columns] + np.log2(texels * volume)) - 1.5 * np.log2(inverse_depth)
-    colour = _sample(texture, left + (right - left) * u, top + (bottom - top) * v, level + _LEVEL_BIAS)
-    lit = colour * cv2.remap(light[index], u * (light.shape[2] - 1), v * (light.shape[1] - 1), cv2.INTER_LINEAR,
-                             borderMode=cv2.BORDER_REPLICATE)[..., None]  # fmt: skip
-    np.copyto(image[rows, columns], lit, where=mask[..., None].view(bool))
-
-
-def _sample(texture: MipMap, u: Array, v: Array, level: Array) -> Array:
-    """(h, w, 3) float32 colours, sampled trilinearly between the two mip levels around `level`."""
-    level = np.clip(level, 0.0, len(texture.tops) - 1.0)
-    lower = np.floor(level)
-    share = (level - lower)[..., None]
-    fine = _sample_level(texture, u, v, lower.astype(np.intp))
-    if len(texture.tops) == 1 or not share.any():
-        return fine
-    coarse = _sample_level(texture, u, v, np.minimum(lower + 1, len(texture.tops) - 1).astype(np.intp))
-    return np.asarray(fine + share * (coarse - fine))
-
-
-def _sample_level(texture: MipMap, u: Array, v: Array, level: Array) -> Array:
-    width, height, top = texture.widths[level], texture.heights[level], texture.tops[level]
-    map_x = np.clip(u * width - 0.5, 0, width - 1)
-    map_y = np.clip(v * height - 0.5, 0, height - 1) + top
-    sampled = cv2.remap(texture.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(sampled, np.float32)
+    box = slice(rows.start + y, rows.start + y + height), slice(columns.start + x, columns.start + x + width)
+    return box, mask[y : y + height, x : x + width]
