@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from vloc_ros.core.config import TrackingConfig
 from vloc_ros.core.features.keypoints import Extractor, Features, extract_scaled
-from vloc_ros.core.localization.candidates import CandidateGenerator
+from vloc_ros.core.localization.candidates import Candidate, CandidateGenerator
 from vloc_ros.core.localization.hypotheses import PoseSolver
 from vloc_ros.core.localization.observation import Observation, StageClock
 from vloc_ros.core.localization.resolution import MapResolution, convert_pixels, restore_pixels
@@ -30,6 +30,9 @@ from vloc_ros.core.localization.scan_search import NoScans, ScanSearch
 from vloc_ros.core.localization.selection import Decision, HypothesisSelector
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import Query
+
+# places that are tried one after the other, each since it explains the image better than the one before
+_MOST_BETTER_PLACES = 3
 
 
 class Localizer:
@@ -131,11 +134,23 @@ class Localizer:
         decision = Decision.undecided()
         for generator in generators:
             for candidate in observation.clock.iterate("candidates", generator.generate(observation)):
-                hypotheses = self._solvers[candidate.kind].solve(observation, candidate)
-                decision = decision.or_better(self.selector.decide(hypotheses, candidate, observation))
+                decision = decision.or_better(self._decide(candidate, observation))
                 if decision.is_final:
                     return decision
         return decision
+
+    def _decide(self, candidate: Candidate, observation: Observation) -> Decision:
+        """What a candidate amounts to. Where another place explains the image better, that one is tried, and so on."""
+        first = decision = self._decide_on(candidate, observation)
+        for _ in range(_MOST_BETTER_PLACES):
+            if decision.better is None:
+                break
+            decision = self._decide_on(decision.better, observation)
+        return decision if decision.result.ok else first
+
+    def _decide_on(self, candidate: Candidate, observation: Observation) -> Decision:
+        hypotheses = self._solvers[candidate.kind].solve(observation, candidate)
+        return self.selector.decide(hypotheses, candidate, observation)
 
     def _search_everywhere(self, observation: Observation, *, on_request: bool) -> LocalizationResult:
         decision = self._search(observation, self._generators)
