@@ -56,6 +56,7 @@ from vloc_ros.nodes.localizer.image_input import resolve_image_topics
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.inputs import subscribe_to_sensors
 from vloc_ros.nodes.localizer.last_results import LastResults
+from vloc_ros.nodes.localizer.loaded_map import LoadedMap
 from vloc_ros.nodes.localizer.map_source import MapServerSource
 from vloc_ros.nodes.localizer.models import (
     EngineSwitch,
@@ -65,7 +66,7 @@ from vloc_ros.nodes.localizer.models import (
     read_models_or_bridge,
 )
 from vloc_ros.nodes.localizer.outputs import Outputs
-from vloc_ros.nodes.localizer.pipeline import LoadedMap, LocalizationPipeline
+from vloc_ros.nodes.localizer.pipeline import LocalizationPipeline
 from vloc_ros.nodes.localizer.scan_input import ScanMessage
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import status_without_pose
