@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 
 _EQUATOR_M, _FLATTENING = 6378137.0, 1.0 / 298.257223563
@@ -103,6 +103,13 @@ class Datum:
         earth = self._origin() + self._earth_from_map() @ np.asarray(position, np.float64)
         latitude, longitude, height = _geodetic(earth)
         return latitude, longitude, height if self.altitude_m is not None else np.nan
+
+    def pose_of(self, other: Datum) -> Pose:
+        """The frame of another datum in this one's; where either has no height, both origins lie on the ellipsoid."""
+        has_heights = self.altitude_m is not None and other.altitude_m is not None
+        own, its = (self, other) if has_heights else (replace(one, altitude_m=None) for one in (self, other))
+        axes = own._earth_from_map()
+        return Pose(axes.T @ its._earth_from_map(), (its._origin() - own._origin()) @ axes)
 
     def heading_of(self, yaw_rad: float) -> float:
         """Compass bearing, clockwise from true north, 0 to 2 pi, of a yaw in the map frame."""
