@@ -1,3 +1,17 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A plain with an aerial map of all of it, and landmarks of a part of it: what a drone starts in, and flies to."""
 
 from __future__ import annotations
@@ -50,9 +64,7 @@ def hover(x: float, y: float, height_m: float, *, yaw: float = 0.0, tilt: tuple[
 @cache
 def make_tiles() -> LandmarkMap:
     """The aerial map of the whole plain."""
-    return make_aerial_map(
-        [GROUND], name="plain", datum=TILES_DATUM, ground_sizes_m=(SIZE_M, 2 * SIZE_M), tile_px=256
-    )
+    return make_aerial_map([GROUND], name="plain", datum=TILES_DATUM, ground_sizes_m=(SIZE_M, 2 * SIZE_M), tile_px=256)
 
 
 @cache

@@ -78,6 +78,11 @@ class Localizer:
         self._prior_from_above = () if prior_from_above is None else (prior_from_above,)
         self._last_pass, self._always_last_pass = () if last_pass is None else (last_pass,), always_last_pass
 
+    @property
+    def has_tiles(self) -> bool:
+        """Whether views from above can be localized, see `Query.flight`."""
+        return not isinstance(self._tiles, NoTiles)
+
     def localize(self, query: Query, *, on_request: bool = False) -> LocalizationResult:
         """A pose with its covariance, or a typed refusal.
 
@@ -94,7 +99,7 @@ class Localizer:
         if len(self.map.points) and query.views:
             result = self._search_images(query, clock, on_request=on_request)
             result = result if result.ok else self._search_scan(query, result, clock)
-        elif query.cloud is None and not isinstance(self._tiles, NoTiles):
+        elif query.cloud is None and self.has_tiles:
             return self._search_tiles(query, clock)
         else:
             result = self._scans.search(self._observe(query, clock)).result.timed(clock.times_ms, 0)
@@ -169,7 +174,7 @@ class Localizer:
     def _search_from_above(self, query: Query, refusal: LocalizationResult, clock: StageClock) -> LocalizationResult:
         """What aerial tiles say of images that have no other answer, or their refusal where it says more."""
         is_known = query.flight.down is not None or not len(self.map.points)
-        if isinstance(self._tiles, NoTiles) or not is_known:
+        if not self.has_tiles or not is_known:
             return refusal
         above = self._search_tiles(query, clock)
         if not above.ok:

@@ -35,8 +35,8 @@ _GATE = 27.856
 _RESET_M, _RESET_SPEEDS = 0.5, 5.0
 # the maximum speed is this many standard deviations of the speed without odometry
 _SPEED_SIGMAS = 2.0
-# the robot is lost when the standard deviation of its position exceeds this
-_LOST_M = 1.0
+# the robot is lost when the standard deviation of its position exceeds this, and so many times that of its fix
+_LOST_M, _LOST_GROWTH = 1.0, 2.0
 # the covariance of a fix does not widen the gate when its standard deviation is more than so many times the predicted
 _VAGUE = 2.0
 # the reference is renewed after this way by odometry, in metres plus radians
@@ -229,7 +229,7 @@ class FixFilter:
                 than what another sensor's fix predicts does not replace it.
         """
         fix, expected = fix.within_map(), self.carry(odom_from_base, stamp_ns)
-        first = expected is None or _is_lost(expected)
+        first = expected is None or self._current is None or _is_lost(expected, self._current.fix)
         track = _Track.begin(fix, odom_from_base, stamp_ns, sensor)
         if not first and self._is_inside_gates(fix, stamp_ns):
             self._accept(track, expected)
@@ -284,7 +284,7 @@ class FixFilter:
         if (
             reference is None
             or reference.way > _REFERENCE_WAY
-            or _is_lost(reference.predict(self._config, track.stamp_ns))
+            or _is_lost(reference.predict(self._config, track.stamp_ns), reference.fix)
         ):
             self._reference = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns, track.sensor)
 
@@ -352,8 +352,9 @@ def _confirmation_weight(fix: Fix) -> float:
     return float(np.clip(weight, _LIGHTEST, _HEAVIEST))
 
 
-def _is_lost(expected: Fix) -> bool:
-    return _position_std(expected) > _LOST_M
+def _is_lost(expected: Fix, start: Fix) -> bool:
+    """Whether the position of a track is not known any more; one that began vague, as above aerial tiles, is."""
+    return _position_std(expected) > max(_LOST_M, _LOST_GROWTH * _position_std(start))
 
 
 def _position_std(fix: Fix) -> float:

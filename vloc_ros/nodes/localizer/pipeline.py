@@ -31,11 +31,13 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.core.query import PosePrior, Query
+from vloc_ros.core.localization.views_from_above import FROM_ABOVE
+from vloc_ros.core.query import FlightState, PosePrior, Query
 from vloc_ros.core.tracking.fix import Fix, fix_from_result
 from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, newest_image, parse_camera_names
+from vloc_ros.nodes.localizer.flight_sensors import FlightSensors
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.loaded_map import LoadedMap
 from vloc_ros.nodes.localizer.prior_tracking import PriorTracking
@@ -83,8 +85,9 @@ class LocalizationPipeline:
         fix_filter: FixFilter,
         frames: TransformLookup,
         initial_pose: InitialPose,
+        flight: FlightSensors,
     ) -> None:
-        self._config, self._frames = config, frames
+        self._config, self._frames, self._flight = config, frames, flight
         self._filter, self._initial_pose = fix_filter, initial_pose
         self._views, self._is_rig = ViewAssembler(config, frames), bool(parse_camera_names(config.cameras))
         self._transforms = RigTransforms(config, frames)
@@ -203,8 +206,9 @@ class LocalizationPipeline:
         available = self._assemble_views(images, reference, odom_from_base)
         status.cameras = available.cameras
         prior = self._priors.make_prior(self._config, initial, loaded, reference, odom_from_base)
+        flight = self._flight_state(loaded, reference, odom_from_base)
         try:
-            query = Query(available.views, reference.stamp_ns, prior)
+            query = Query(available.views, reference.stamp_ns, prior, flight=flight)
             result = loaded.localizer.localize(query, on_request=self._on_request)
         except InputError as error:  # such as an image outside of the shapes that an engine was built for
             raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
@@ -212,6 +216,18 @@ class LocalizationPipeline:
         output = self._gate_result(result, reference, odom_from_base, status, images_used)
         status.reason = "; ".join(text for text in (status.reason, available.left_out) if text)
         return self._complete(output, initial, loaded, reference)
+
+    def _flight_state(self, loaded: LoadedMap, reference: Reference, odom_from_base: Pose | None) -> FlightState:
+        """Return what other sensors say of images from above, if the map has aerial tiles to locate them in.
+
+        Raises:
+            Refused: TF lacks the extrinsics, or odometry that it needs.
+        """
+        if not loaded.localizer.has_tiles:
+            return FlightState()
+        if odom_from_base is None and self._flight.needs_odometry:
+            odom_from_base = self._transforms.late_odometry(reference)
+        return self._flight.state(self._transforms, reference, odom_from_base)
 
     def _complete(
         self, output: LocalizationOutput, initial: PosePrior | None, loaded: LoadedMap, reference: Reference
@@ -252,7 +268,9 @@ class LocalizationPipeline:
         fix = fix_from_result(result, rig_from_base=rig_from_base, two_d=self._config.two_d_mode)
         if odom_from_base is None:
             odom_from_base = self._transforms.late_odometry(reference)
-        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns, sensor=status.sensor)
+        # less certain by far than what landmarks say
+        sensor = FROM_ABOVE if result.candidate == FROM_ABOVE else status.sensor
+        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns, sensor=sensor)
         if self.is_reset_requested:
             gating = GatingDecision(GateResult.HELD, "the tracked pose was discarded meanwhile")
         status.reason = gating.reason

@@ -1,0 +1,44 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What a user should know of a map that a localizer has loaded."""
+
+from __future__ import annotations
+
+from vloc_ros.core.localization.scan_places import find_scan_index
+from vloc_ros.core.localization.tile_places import find_tile_index
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.node_config import LocalizerNodeConfig
+
+
+def explain_unused_sensor(config: LocalizerNodeConfig, landmark_map: LandmarkMap) -> str:
+    """Why one of two sensors has no answer in a map; empty where both have, or there is one sensor."""
+    if config.sensor != "both":
+        return ""
+    if not len(landmark_map.points) and find_tile_index(landmark_map) is None:
+        return f"the map {landmark_map.name} has no landmarks: images are refused, and sensor lidar does as well"
+    if find_scan_index(landmark_map) is None:
+        return f"the map {landmark_map.name} has no LiDAR places: scans are refused; add some with `vloc map lidar`"
+    return ""
+
+
+def explain_arbitrary_frame(landmark_map: LandmarkMap) -> str:
+    """Which scenes lie in the map as images alone chose it, so that their z axis is not up; empty where none does."""
+    scenes = [scene.frame_id for scene in landmark_map.scenes if scene.frame_is_arbitrary]
+    if not scenes:
+        return ""
+    return (
+        f"frame {', '.join(scenes)} of map {landmark_map.name} was chosen by images alone, its z axis is not up; "
+        "`vloc map align` or `vloc map georeference` gives it one that is level"
+    )
