@@ -97,6 +97,17 @@ class Drone:
         message = Range(header=header(self.next_stamp_ns(), "range"), min_range=0.5, max_range=120.0, range=range_m)
         self._out["range"].publish(message)
 
+    def range_to_ground(self, tiles_from_camera: Pose) -> float:
+        """What the range sensor measures above the plain z = 0."""
+        sensor = tiles_from_camera @ BASE_FROM_CAMERA.inverse() @ BASE_FROM_RANGE
+        return float(-sensor.translation[2] / sensor.rotation[2, 0])
+
+    def has_heard(self, *, imu: bool, range_m: float | None) -> bool:
+        """Whether the localizer has what was sent for the next image."""
+        flight, stamp_ns = self.node._flight, self.next_stamp_ns()
+        sent = [flight._imu] * imu + [flight._range] * (range_m is not None)
+        return all(readings.nearest(stamp_ns, within_s=0.0) is not None for readings in sent)
+
     def send_imu(self, map_from_camera: Pose) -> None:
         """Publish the orientation of the IMU at the time of the next image, in a world whose yaw is not the map's."""
         turned = Pose.from_rotation_vector([0.0, 0.0, 2.0], [0.0] * 3) @ map_from_camera @ BASE_FROM_CAMERA.inverse()

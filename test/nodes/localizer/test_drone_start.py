@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aerial_ground import MAP_FROM_TILES, hover, make_map_of_both, map_datum
-from drone import BASE_FROM_CAMERA, Drone
+from aerial_ground import MAP_FROM_TILES, TILES_FROM_MAP, hover, image_from, make_map_of_both, make_tiles, map_datum
+from drone import BASE_FROM_CAMERA, MAP_FROM_ODOM, Drone
 from ros_session import Ros
 from sensor_msgs.msg import NavSatFix
 
@@ -76,3 +76,60 @@ def test_a_drone_starts_above_tiles_and_flies_to_the_landmarks(ros: Ros, both: P
     np.testing.assert_allclose(found, (way[1] @ BASE_FROM_CAMERA.inverse()).translation, atol=0.5)
     poses = drone.poses.wait(lambda all_: len(all_) >= 3)
     assert {message.header.frame_id for message in poses} == {"map"}
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("maps") / "tiles"
+    write_map(make_tiles(), folder)
+    return folder
+
+
+ALONE = {"publish_tf": "map_base", "fix_filter.enabled": False, "carry_last_fix": False}
+
+
+def test_without_odometry_an_imu_and_a_range_sensor_say_what_is_known(ros: Ros, tiles: Path) -> None:
+    by_both = {"flight.gravity": "imu", "flight.gravity_std_rad": 0.01, "flight.altitude": "range"}
+    drone = Drone(ros, map=str(tiles), **ALONE, **by_both)
+    drone.activate()
+    pose = hover(-20.0, 10.0, 60.0, yaw=1.0, tilt=TILT)
+    in_tiles = TILES_FROM_MAP @ pose
+
+    def send(range_m: float | None, *, imu: bool = True) -> LocalizationStatus:
+        if range_m is not None:
+            drone.send_range(range_m)
+        if imu:
+            drone.send_imu(pose)
+        ros.until(lambda: drone.has_heard(imu=imu, range_m=range_m))
+        return drone.status_of(drone.send(pose, odometry=False))
+
+    measured_m = drone.range_to_ground(in_tiles)
+    known, without_range, wrong, alone = send(measured_m), send(None), send(0.5 * measured_m), send(None, imu=False)
+    for status in (known, without_range, alone):
+        assert error_of(status, in_tiles) < (0.5 if status is not alone else 5.0)
+    assert std_of(known) < std_of(alone), "gravity makes the position more certain"
+    assert wrong.status != OK, "half of the altitude contradicts the view"
+
+
+def test_the_height_of_odometry_is_the_altitude_above_the_ground(ros: Ros, tiles: Path) -> None:
+    pose = hover(-20.0, 10.0, 60.0, yaw=1.0, tilt=TILT)
+    ground_z_m = float((MAP_FROM_ODOM.inverse() @ MAP_FROM_TILES).translation[2])
+    drone = Drone(ros, map=str(tiles), **ALONE, **{"flight.altitude": "odometry", "flight.ground_z_m": ground_z_m})
+    drone.activate()
+    assert error_of(drone.status_of(drone.send(pose)), TILES_FROM_MAP @ pose) < 0.5
+    below = hover(-20.0, 10.0, -60.0, yaw=1.0)
+    refused = drone.status_of(drone.send(below, image=image_from(pose)))
+    assert refused.status == LocalizationStatus.NO_FEATURES
+    assert "above the ground" in refused.reason
+
+
+def test_a_camera_that_looks_at_the_horizon_and_water_are_refused(ros: Ros, tiles: Path) -> None:
+    drone = Drone(ros, map=str(tiles), **ALONE)
+    drone.activate()
+    level = hover(-20.0, 10.0, 60.0, tilt=(1.5, 0.0))
+    horizon = drone.status_of(drone.send(level, image=image_from(hover(-20.0, 10.0, 60.0))))
+    assert (horizon.status, "hardly any ground" in horizon.reason) == (LocalizationStatus.NO_FEATURES, True)
+    pose = hover(-20.0, 10.0, 60.0)
+    water = drone.status_of(drone.send(pose, image=np.full((360, 480, 3), 120, np.uint8)))
+    assert (water.status, "keypoints" in water.reason) == (LocalizationStatus.NO_FEATURES, True)
+    assert drone.status_of(drone.send(pose)).status == OK

@@ -41,7 +41,7 @@ def add_aerial_tiles(
     the map.
 
     Args:
-        landmark_map: with a datum; it has no aerial tiles yet.
+        landmark_map: with a datum; it has no aerial tiles yet, or some that lost their index.
         tiles: an aerial map of one scene, with a datum.
         frame_id: the scene of the landmark map; empty for its only one.
         ground_z_m: z of the ground in that scene's frame; None where the datums of both have heights.
@@ -78,7 +78,9 @@ def _check(landmark_map: LandmarkMap, tiles: LandmarkMap) -> ExtractorConfig:
         raise InputError(
             f"the map {tiles.name} has landmarks of its own, expected aerial tiles alone, of `vloc map aerial build`"
         )
-    if count := landmark_map.item_count(AERIAL):
+    # tiles of several maps that were merged lose their index, and are replaced
+    if find_tile_index(landmark_map) is not None:
+        count = landmark_map.item_count(AERIAL)
         raise InputError(
             f"the map {landmark_map.name} has {count} aerial tiles already; build one aerial map of all ground images, "
             "and add it to the map as it was before"
