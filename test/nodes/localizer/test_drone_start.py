@@ -68,6 +68,12 @@ def test_a_drone_starts_above_tiles_and_flies_to_the_landmarks(ros: Ros, both: P
         assert status.candidate in ("prior", "whole_map")
         assert error_of(status, pose) < 0.5
         assert std_of(status) < 0.2
+    # and back: what the tiles say agrees with what odometry carries on
+    back = way[-2::-1]
+    returned = [drone.status_of(drone.send(pose)) for pose in back]
+    for status, pose in zip(returned, back, strict=True):
+        assert error_of(status, pose) < 1.0
+    assert returned[-1].candidate == "retrieval/aerial"
     # on Earth, with known covariance
     fixes = {stamp_ns_of(fix): fix for fix in drone.fixes.wait(lambda all_: len(all_) >= 3)}
     fix = fixes[stamp_ns_of(statuses[1])]

@@ -268,9 +268,9 @@ class LocalizationPipeline:
         fix = fix_from_result(result, rig_from_base=rig_from_base, two_d=self._config.two_d_mode)
         if odom_from_base is None:
             odom_from_base = self._transforms.late_odometry(reference)
-        # less certain by far than what landmarks say
-        sensor = FROM_ABOVE if result.candidate == FROM_ABOVE else status.sensor
-        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns, sensor=sensor)
+        from_above = result.candidate == FROM_ABOVE
+        sensor = FROM_ABOVE if from_above else status.sensor
+        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns, sensor=sensor, coarse=from_above)
         if self.is_reset_requested:
             gating = GatingDecision(GateResult.HELD, "the tracked pose was discarded meanwhile")
         status.reason = gating.reason
