@@ -383,7 +383,7 @@ def explain_unused_matcher(config: LocalizerConfig, landmark_map: LandmarkMap, n
     if network is None:
         return ""
     if not len(landmark_map.points):
-        return f"the matcher is not used: the map {landmark_map.name} has LiDAR places alone, and no keypoints"
+        return f"the matcher is not used: the map {landmark_map.name} has no landmarks, and so no keypoints"
     if config.matcher.last_pass == "never":
         return "the matcher is not used: matcher.last_pass is never; set it to on_request or always"
     return ""

@@ -72,11 +72,21 @@ class Drone:
         transforms = [transform_message(0, "base_link", *one) for one in sensors.items()]
         self._static.publish(TFMessage(transforms=transforms))
 
-    def send(self, map_from_camera: Pose, *, image: Array | None = None, odometry: bool = True) -> int:
-        """Publish what the camera sees there with odometry and calibration; return its stamp."""
+    def send(
+        self,
+        map_from_camera: Pose,
+        *,
+        image: Array | None = None,
+        odometry: bool = True,
+        odometry_of: Pose | None = None,
+    ) -> int:
+        """Publish what the camera sees there, or another image, with calibration and odometry; return its stamp.
+
+        `odometry_of` is where odometry has the camera, in place of where it is.
+        """
         stamp_ns = self.next_stamp_ns()
         if odometry:
-            odom_from_base = MAP_FROM_ODOM.inverse() @ map_from_camera @ BASE_FROM_CAMERA.inverse()
+            odom_from_base = MAP_FROM_ODOM.inverse() @ (odometry_of or map_from_camera) @ BASE_FROM_CAMERA.inverse()
             transform = transform_message(stamp_ns, "odom", "base_link", odom_from_base)
             self._out["/tf"].publish(TFMessage(transforms=[transform]))
         model, k, d = CAMERA.to_ros()
