@@ -24,8 +24,8 @@ def nearest_name(found: str, names: Iterable[str], *, similarity: float = 0.75) 
     """The name that was most likely meant; None where none is similar.
 
     Args:
-        found: what was given; of a dotted name the part after the last dot decides, where it is right. Of several groups
-            that have it, none of which is similar, it is the first.
+        found: what was given; of a dotted name the part after the last dot decides, where it is right. Of several
+            groups that have it, none of which is similar, it is the first.
         names: what may be given.
         similarity: ratio of `difflib`, at least; two neighbouring letters that changed places are near at any.
     """
