@@ -99,9 +99,11 @@ def make_landmarks() -> LandmarkMap:
 
 
 @cache
-def make_map_of_both() -> LandmarkMap:
-    """The landmarks with the tiles beside them."""
-    return add_aerial_tiles(make_landmarks(), make_tiles())
+def make_map_of_both(east_m: float = 0.0, north_m: float = 0.0) -> LandmarkMap:
+    """The landmarks with the tiles beside them, whose datum is off by so much."""
+    latitude, longitude, height = TILES_DATUM.geodetic(np.array([east_m, north_m, 0.0]))
+    datum, tiles = replace(TILES_DATUM, latitude=latitude, longitude=longitude, altitude_m=height), make_tiles()
+    return add_aerial_tiles(make_landmarks(), replace(tiles, scenes=(replace(tiles.scene(), datum=datum),)))
 
 
 def without_datum(landmark_map: LandmarkMap) -> LandmarkMap:

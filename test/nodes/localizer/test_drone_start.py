@@ -38,7 +38,7 @@ TILT = (0.06, -0.04)
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("maps") / "both"
-    write_map(make_map_of_both(), folder)
+    write_map(make_map_of_both(0.6, -0.5), folder)
     return folder
 
 
@@ -62,8 +62,8 @@ def test_a_drone_starts_above_tiles_and_flies_to_the_landmarks(ros: Ros, both: P
     assert (statuses[0].status, statuses[0].candidate) == (HELD, "retrieval/aerial"), statuses[0].reason
     for status, pose in zip(statuses[1:3], way[1:3], strict=True):
         assert status.candidate == "retrieval/aerial"
-        assert error_of(status, pose) < 0.5
-        assert 0.5 < std_of(status) < 3.0, "the datums' uncertainty is a part of it"
+        assert 0.5 < error_of(status, pose) < 1.2, "the tiles lie 0.8 m off"
+        assert 0.5 < std_of(status) < 3.0, "which is a part of the covariance"
     for status, pose in zip(statuses[-2:], way[-2:], strict=True):
         assert status.candidate in ("prior", "whole_map")
         assert error_of(status, pose) < 0.5
@@ -72,14 +72,14 @@ def test_a_drone_starts_above_tiles_and_flies_to_the_landmarks(ros: Ros, both: P
     back = way[-2::-1]
     returned = [drone.status_of(drone.send(pose)) for pose in back]
     for status, pose in zip(returned, back, strict=True):
-        assert error_of(status, pose) < 1.0
+        assert error_of(status, pose) < 1.5
     assert returned[-1].candidate == "retrieval/aerial"
     # on Earth, with known covariance
     fixes = {stamp_ns_of(fix): fix for fix in drone.fixes.wait(lambda all_: len(all_) >= 3)}
     fix = fixes[stamp_ns_of(statuses[1])]
     assert fix.position_covariance_type == NavSatFix.COVARIANCE_TYPE_KNOWN
     found = map_datum().local(fix.latitude, fix.longitude, fix.altitude)
-    np.testing.assert_allclose(found, (way[1] @ BASE_FROM_CAMERA.inverse()).translation, atol=0.5)
+    np.testing.assert_allclose(found, (way[1] @ BASE_FROM_CAMERA.inverse()).translation, atol=1.2)
     poses = drone.poses.wait(lambda all_: len(all_) >= 3)
     assert {message.header.frame_id for message in poses} == {"map"}
 
