@@ -29,6 +29,7 @@ from sensor_msgs.msg import CameraInfo, Image, Imu, NavSatFix, Range
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.nodes.localizer.node import LocalizerNode
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, pose_message, stamp_ns_of, transform_message
@@ -47,11 +48,11 @@ MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, 0.9], [40.0, -12.0, 30.0])
 class Drone:
     """Publishes images, odometry and what other sensors say, and collects the output of the localizer."""
 
-    def __init__(self, ros: Ros, **parameters: Any) -> None:
+    def __init__(self, ros: Ros, *, camera: Camera = CAMERA, **parameters: Any) -> None:
         values = {"image_reliability": "reliable", "diagnostics.budget_s": 5.0, "transform_timeout_s": 0.5}
         # of a drone that flies by visual-inertial odometry
         values |= {"fix_filter.max_speed_m_s": 8.0, "fix_filter.odometry_heading_drift": 0.002}
-        self.ros, self.node = ros, ros.add(LocalizerNode, autostart=False, **(values | parameters))
+        self.camera, self.ros, self.node = camera, ros, ros.add(LocalizerNode, autostart=False, **(values | parameters))
         self.statuses = ros.collect(LocalizationStatus, "vloc_localizer/status")
         self.fixes = ros.collect(NavSatFix, "vloc_localizer/fix")
         self.poses = ros.collect(PoseWithCovarianceStamped, "vloc_localizer/pose_with_covariance")
@@ -89,8 +90,8 @@ class Drone:
             odom_from_base = MAP_FROM_ODOM.inverse() @ (odometry_of or map_from_camera) @ BASE_FROM_CAMERA.inverse()
             transform = transform_message(stamp_ns, "odom", "base_link", odom_from_base)
             self._out["/tf"].publish(TFMessage(transforms=[transform]))
-        model, k, d = CAMERA.to_ros()
-        info = CameraInfo(header=header(stamp_ns, "camera"), width=CAMERA.width, height=CAMERA.height)
+        model, k, d = self.camera.to_ros()
+        info = CameraInfo(header=header(stamp_ns, "camera"), width=self.camera.width, height=self.camera.height)
         info.distortion_model, info.k, info.d = model, k, d
         self._out["camera_info"].publish(info)
         pixels = image_from(map_from_camera) if image is None else image
