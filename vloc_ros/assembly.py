@@ -316,11 +316,9 @@ def build_aerial_search(config: LocalizerConfig, landmark_map: LandmarkMap) -> A
         ConfigError: the rate of false accepts is smaller than the table's negatives support.
         MapError: the tiles are damaged.
     """
-    index = find_tile_index(landmark_map)
-    if index is None or not config.tiles.enabled:
+    if find_tile_index(landmark_map) is None or not config.tiles.enabled:
         return NoTiles()
-    tiles = build_tile_search(config, landmark_map)
-    return ViewsFromAbove(landmark_map, tiles, restore_placement(index.encoder_arrays))
+    return ViewsFromAbove(build_tile_search(config, landmark_map))
 
 
 def _prior_from_above(
@@ -368,6 +366,7 @@ def build_tile_search(
         verification=config.verification,
         model=acceptance or read_acceptance_model(TILE_KIND),
         calibration=calibration or read_calibration(TILE_KIND),
+        placement=restore_placement(index.encoder_arrays),
     )
 
 

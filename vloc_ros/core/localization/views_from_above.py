@@ -28,10 +28,7 @@ from vloc_ros.core.localization.ground_view import AerialQuery
 from vloc_ros.core.localization.observation import StageClock
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.tile_search import TileSearch
-from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import FlightState, Query, View
-from vloc_ros.core.retrieval.tile_encoder import AERIAL
-from vloc_ros.core.retrieval.tile_placement import TilePlacement
 
 # candidate of a pose that aerial tiles alone gave
 FROM_ABOVE = "retrieval/aerial"
@@ -57,21 +54,9 @@ class NoTiles:
 class ViewsFromAbove:
     """Locates the rig by that of its cameras which looks down most."""
 
-    def __init__(self, landmark_map: LandmarkMap, tiles: TileSearch, placement: TilePlacement) -> None:
-        """Views in a map that has aerial tiles.
-
-        Args:
-            landmark_map: the map.
-            tiles: the search among its tiles.
-            placement: how well the tiles lie in the map's frame.
-        """
-        self._tiles, self._map = tiles, landmark_map
-        places = landmark_map.places[AERIAL]
-        self._placed = {
-            scene.frame_id: placement.uncertainty(places.translations[places.scenes == number].mean(axis=0))
-            for number, scene in enumerate(landmark_map.scenes)
-            if (places.scenes == number).any()
-        }
+    def __init__(self, tiles: TileSearch) -> None:
+        """`tiles` searches those of the map."""
+        self._tiles = tiles
 
     def search(self, query: Query, clock: StageClock) -> LocalizationResult:
         """The pose of the rig, or a refusal; of several cameras gravity has to be known."""
@@ -85,18 +70,17 @@ class ViewsFromAbove:
             return LocalizationResult.refused(Status.NO_FEATURES, reason)
         with clock.stage("tiles"):
             found = self._tiles.localize(_make_aerial_query(view, query.flight, altitude_m))
-            return self._of_rig(found, view) if found.ok else found
+        return _carry_to_rig(found, view) if found.ok else found
 
-    def _of_rig(self, found: LocalizationResult, view: View) -> LocalizationResult:
-        """A pose of the camera as one of the rig; how well the tiles lie in the map is a part of its covariance."""
-        assert found.map_from_rig is not None
-        assert found.covariance is not None
-        scene, map_from_camera = self._map.scene(found.frame_id), found.map_from_rig
-        placed = self._placed[found.frame_id].at(scene.scene_from(map_from_camera).translation)
-        camera_from_rig = view.rig_from_camera.inverse()
-        covariance = carry_covariance(found.covariance + placed, map_from_camera, camera_from_rig)
-        pose = map_from_camera @ camera_from_rig
-        return replace(found, map_from_rig=pose, covariance=covariance, candidate=FROM_ABOVE)
+
+def _carry_to_rig(found: LocalizationResult, view: View) -> LocalizationResult:
+    """A pose of the camera as one of the rig."""
+    assert found.map_from_rig is not None
+    assert found.covariance is not None
+    camera_from_rig = view.rig_from_camera.inverse()
+    covariance = carry_covariance(found.covariance, found.map_from_rig, camera_from_rig)
+    pose = found.map_from_rig @ camera_from_rig
+    return replace(found, map_from_rig=pose, covariance=covariance, candidate=FROM_ABOVE)
 
 
 def _find_view_of_ground(views: Sequence[View], down: Array | None) -> View | None:
