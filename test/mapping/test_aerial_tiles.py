@@ -50,6 +50,8 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import FlightState, Query, View
 from vloc_ros.core.retrieval.tile_encoder import AERIAL, TILE_VLAD
 from vloc_ros.core.retrieval.tile_placement import restore_extractor, restore_placement
+from vloc_ros.geo.georeference import georeference_map
+from vloc_ros.geo.position_tables import EarthPositions
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.indexing.global_descriptors import describe_incomplete_indices
 from vloc_ros.mapping.maps.aerial_tiles import add_aerial_tiles
@@ -146,6 +148,12 @@ def test_tiles_move_with_their_map_but_stay_level() -> None:
     leaning = Pose.from_rotation_vector([0.05, 0.0, 0.0], np.zeros(3))
     with pytest.raises(MapError, match=r"lean by 2\.9 deg"):
         transform_map(without_datum(both), Similarity(1.0, leaning.rotation, leaning.translation))
+
+
+def test_another_datum_would_leave_tiles_where_the_former_one_put_them() -> None:
+    positions = EarthPositions(("a",), np.zeros(1), np.zeros(1), None)
+    with pytest.raises(InputError, match="add them again"):
+        georeference_map(make_map_of_both(), np.zeros((1, 3)), positions, level=True)
 
 
 def test_fewer_points_and_merging_keep_tiles() -> None:
