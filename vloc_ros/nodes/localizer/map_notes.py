@@ -19,6 +19,7 @@ from __future__ import annotations
 from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.localization.tile_places import find_tile_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.tile_encoder import AERIAL
 from vloc_ros.node_config import LocalizerNodeConfig
 
 
@@ -31,6 +32,25 @@ def explain_unused_sensor(config: LocalizerNodeConfig, landmark_map: LandmarkMap
     if find_scan_index(landmark_map) is None:
         return f"the map {landmark_map.name} has no LiDAR places: scans are refused; add some with `vloc map lidar`"
     return ""
+
+
+def explain_unused_tiles(config: LocalizerNodeConfig, landmark_map: LandmarkMap) -> str:
+    """Why aerial tiles beside landmarks are not searched; empty where they are, or there are none."""
+    if find_tile_index(landmark_map) is None or not len(landmark_map.points) or config.flight.gravity != "none":
+        return ""
+    return (
+        f"the aerial tiles of the map {landmark_map.name} are not used: beside landmarks they need gravity, and "
+        "flight.gravity is none; set it to odometry or imu"
+    )
+
+
+def describe_tiles(config: LocalizerNodeConfig, landmark_map: LandmarkMap) -> str:
+    """What images from above are located by; empty where the map has no aerial tiles."""
+    if find_tile_index(landmark_map) is None:
+        return ""
+    by = {"odometry": f"frame {config.odom_frame}", "imu": "topic imu", "range": "topic range", "none": "nothing"}
+    gravity, altitude = by[config.flight.gravity], by[config.flight.altitude]
+    return f"{landmark_map.item_count(AERIAL)} aerial tiles; gravity by {gravity}, altitude by {altitude}"
 
 
 def explain_arbitrary_frame(landmark_map: LandmarkMap) -> str:

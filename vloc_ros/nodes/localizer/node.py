@@ -57,7 +57,12 @@ from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.inputs import subscribe_to_sensors
 from vloc_ros.nodes.localizer.last_results import LastResults
 from vloc_ros.nodes.localizer.loaded_map import LoadedMap
-from vloc_ros.nodes.localizer.map_notes import explain_arbitrary_frame, explain_unused_sensor
+from vloc_ros.nodes.localizer.map_notes import (
+    describe_tiles,
+    explain_arbitrary_frame,
+    explain_unused_sensor,
+    explain_unused_tiles,
+)
 from vloc_ros.nodes.localizer.map_source import MapServerSource
 from vloc_ros.nodes.localizer.models import (
     EngineSwitch,
@@ -235,8 +240,11 @@ class LocalizerNode(ManagedNode):
         self._outputs.reset()
         self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
+        if note := describe_tiles(self._config, landmark_map):
+            self.get_logger().info(note)
         unused = (
             explain_unused_sensor(self._config, landmark_map),
+            explain_unused_tiles(self._config, landmark_map),
             explain_unused_encoder(config, landmark_map, models.encoder),
             explain_unused_matcher(config, landmark_map, models.network),
             explain_arbitrary_frame(landmark_map),
