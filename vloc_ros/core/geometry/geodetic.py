@@ -104,13 +104,6 @@ class Datum:
         latitude, longitude, height = _geodetic(earth)
         return latitude, longitude, height if self.altitude_m is not None else np.nan
 
-    def pose_of(self, other: Datum) -> Pose:
-        """The frame of another datum in this one's; where either has no height, both origins lie on the ellipsoid."""
-        has_heights = self.altitude_m is not None and other.altitude_m is not None
-        own, its = (self, other) if has_heights else (replace(one, altitude_m=None) for one in (self, other))
-        axes = own._earth_from_map()
-        return Pose(axes.T @ its._earth_from_map(), (its._origin() - own._origin()) @ axes)
-
     def heading_of(self, yaw_rad: float) -> float:
         """Compass bearing, clockwise from true north, 0 to 2 pi, of a yaw in the map frame."""
         return float((np.pi / 2 - self.yaw_rad - yaw_rad) % (2 * np.pi))
@@ -144,6 +137,13 @@ class Datum:
         # meridians converge: east at the new origin is not parallel to east at the old one
         x_axis = moved._earth_from_map().T @ self._earth_from_map() @ target_from_map.rotation[0]
         return replace(moved, yaw_rad=float(np.arctan2(x_axis[1], x_axis[0])))
+
+    def pose_of(self, other: Datum) -> Pose:
+        """The frame of another datum in this one's; where either has no height, both origins lie on the ellipsoid."""
+        has_heights = self.altitude_m is not None and other.altitude_m is not None
+        own, its = (self, other) if has_heights else (replace(one, altitude_m=None) for one in (self, other))
+        axes = own._earth_from_map()
+        return Pose(axes.T @ its._earth_from_map(), (its._origin() - own._origin()) @ axes)
 
     def _origin(self) -> Array:
         return _earth_centred(self.latitude, self.longitude, self.altitude_m or 0.0)
