@@ -117,9 +117,10 @@ class FlightSensors:
         slope = float(rig_from_range.rotation[:, 0] @ down)
         if slope < _LOOKS_DOWN:
             degrees = np.degrees(np.arccos(np.clip(slope, -1.0, 1.0)))
-            return self._note(
-                f"the x axis of {message.header.frame_id} points {degrees:.0f} deg away from straight down"
+            self._warn(
+                f"x of {message.header.frame_id} points {degrees:.0f} deg away from straight down, expected down"
             )
+            return None
         return measured_m * slope + float(rig_from_range.translation @ down)
 
     def _base_from(self, message: Any, transforms: RigTransforms, reference: Reference) -> Pose:
