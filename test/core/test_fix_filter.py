@@ -394,3 +394,13 @@ def test_a_coarse_fix_agrees_within_its_own_covariance_and_moves_nothing() -> No
     assert carried is not None
     assert carried.map_from_base.distance_to(Pose.identity())[0] < 1e-9
     assert gate(_fix(_pose(20.0), 1.0), 6, coarse=True) is HELD
+
+
+@pytest.mark.parametrize(("coarse", "outcome"), [(False, HELD), (True, AGREES)])
+def test_a_coarse_fix_goes_on_from_a_pose_that_is_known_about_as_well(coarse: bool, outcome: GateResult) -> None:
+    robot = Robot()
+    assert [robot.step(), robot.step()] == [HELD, AGREES]
+    # four seconds without odometry: 2 m
+    stamp_ns = robot.count * STEP_NS + 4_000_000_000
+    fix = _fix(_pose(1.0), 1.5)
+    assert robot.filter.gate(fix, None, stamp_ns, sensor="tiles", coarse=coarse).result is outcome

@@ -182,7 +182,9 @@ def test_the_command_adds_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([*words, str(tmp_path / "both")]) == 0
     assert_is_located(read_map(tmp_path / "both"), VIEW)
     assert main(["map", "info", str(tmp_path / "both")]) == 0
-    assert "75 aerial" in capsys.readouterr().out
+    described = capsys.readouterr().out
+    assert "75 aerial" in described
+    assert "placed within m" in described
     assert main([*words, str(tmp_path / "tiles")]) == 1
     assert main([*words, str(tmp_path / "x"), "--ground-z", "nan"]) == 1
     assert "--ground-z is nan" in capsys.readouterr().err

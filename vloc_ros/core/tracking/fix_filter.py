@@ -233,7 +233,7 @@ class FixFilter:
                 covariance reaches, however large that is.
         """
         fix, expected = fix.within_map(), self.carry(odom_from_base, stamp_ns)
-        first = expected is None or self._current is None or _is_lost(expected, self._current.fix)
+        first = expected is None or self._is_lost(expected, fix, coarse=coarse)
         track = _Track.begin(fix, odom_from_base, stamp_ns, sensor)
         if not first and self._is_inside_gates(fix, stamp_ns, coarse=coarse):
             self._accept(track, expected)
@@ -261,6 +261,13 @@ class FixFilter:
         return GatingDecision(
             GateResult.HELD, f"{where}; {confirmed if follows_odometry else 'it does not follow odometry'}", first=first
         )
+
+    def _is_lost(self, expected: Fix, fix: Fix, *, coarse: bool) -> bool:
+        """Whether the current pose is not known any more; to a coarse fix one that is known about as well is."""
+        assert self._current is not None
+        start = self._current.fix
+        vaguer = fix if coarse and _position_std(fix) > _position_std(start) else start
+        return _is_lost(expected, vaguer)
 
     def _describe_opposition(self, alternative: _Track, stamp_ns: int) -> str:
         """Which sensor agreed with the current pose lately and does not agree with an alternative; empty if none."""

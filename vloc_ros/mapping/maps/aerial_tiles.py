@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def add_aerial_tiles(
     grown = replace(
         landmark_map,
         places={**landmark_map.places, AERIAL: moved},
-        provenance={**landmark_map.provenance, "aerial": {"name": tiles.name, **dict(tiles.provenance)}},
+        provenance={**landmark_map.provenance, "aerial": _note(tiles, placement)},
     )
     return grown.with_retrieval(replace(index, encoder_arrays=stored))
 
@@ -130,6 +131,18 @@ def _placement(own: Datum, other: Datum, middle: Array, *, is_ground_given: bool
     height = (1.0,) if is_ground_given else (own.altitude_std_m, other.altitude_std_m)
     yaw = (own.yaw_std_rad, other.yaw_std_rad)
     return TilePlacement(*(float(np.linalg.norm(stds)) for stds in (position, height, yaw)))
+
+
+def _note(tiles: LandmarkMap, placement: TilePlacement) -> dict[str, Any]:
+    """For people: which tiles, and how well they are placed."""
+    return {
+        "map": tiles.name,
+        "tiles": len(tiles.places[AERIAL]),
+        "placed_within_m": round(placement.position_std_m, 3),
+        "height_within_m": round(placement.height_std_m, 3),
+        "turned_within_rad": round(placement.yaw_std_rad, 5),
+        **tiles.provenance,
+    }
 
 
 def _move(places: Places, scene_from_tiles: Pose, scene: int) -> Places:
