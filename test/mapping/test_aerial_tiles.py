@@ -35,6 +35,7 @@ from aerial_ground import (
     map_datum,
     without_datum,
 )
+from learned_wall import LearnedWall
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.cli.main import main
@@ -99,6 +100,13 @@ def test_a_map_of_both_is_read_as_it_was_written(tmp_path: Path) -> None:
     read = read_map(tmp_path)
     assert write_map(read, tmp_path) == digest
     assert_is_located(read, VIEW)
+
+
+def test_tiles_keep_their_keypoints_beside_landmarks_of_a_network(learned_wall: LearnedWall, tmp_path: Path) -> None:
+    both = add_aerial_tiles(with_datum(read_map(learned_wall.map), map_datum()), make_tiles())
+    assert both.extractor.model_hash
+    write_map(both, tmp_path)
+    assert_is_located(read_map(tmp_path), VIEW)
 
 
 def test_unknown_heights_need_that_of_the_ground() -> None:
