@@ -27,8 +27,8 @@ from training.acceptance.kept_hypotheses import RecordedDrive
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, EVIDENCE_OF
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
-from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
 from vloc_ros.core.localization.camera_drive_search import join_all
+from vloc_ros.core.localization.camera_errors import CameraErrors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +74,7 @@ def _joined(recorded: Sequence[RecordedDrive]) -> Iterator[_Query]:
     for one in recorded:
         for count, found in enumerate(one.drives, 2):
             odometry = one.odom_from_camera[:count]
-            joined = join_all(found, odometry, drift=OdometryDrift(), voxel_m=one.voxel_m)
+            joined = join_all(found, odometry, errors=CameraErrors(), voxel_m=one.voxel_m)
             yield _Query(one, count - 1, count, joined)
 
 

@@ -30,10 +30,11 @@ from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import CAMERA_EVIDENCE, CameraEvidence
 from vloc_ros.core.localization.camera_drive_following import best_of, is_found
 from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis
+from vloc_ros.core.localization.camera_errors import COMMON
 
 # of a row: the drive, how many clouds are compared, the hypothesis, the cloud; then of the cloud's hypothesis there
 _NUMBERS = ("drive", "clouds", "hypothesis", "cloud", "scene", "agrees", "found", "points", "cells")
-_POSE, _UNCERTAINTY = 7, 6 + 36
+_POSE, _ERRORS, _COVARIANCE = 7, 6 * COMMON, 36
 
 Clouds = Sequence[Sequence[CameraHypothesis]]
 Drives = Sequence[Sequence[DriveHypothesis]]
@@ -73,7 +74,9 @@ def save_drives(path: Path, kept: Sequence[tuple[Clouds, Drives]], constants: Ma
     def add(numbers: Sequence[int], one: CameraHypothesis, *, agrees: bool, found: bool) -> None:
         poses = [np.concatenate([p.translation, p.quaternion]) for p in (one.scene_from_camera, one.map_from_camera)]
         head = [*numbers, one.scene, agrees, found, one.points, len(one.cells)]
-        rows.append(np.concatenate([head, *poses, one.evidence.values(), one.scale_error, one.covariance.ravel()]))
+        rows.append(
+            np.concatenate([head, *poses, one.evidence.values(), one.common_errors.ravel(), one.covariance.ravel()])
+        )
         cells.append(one.cells)
 
     for drive, (clouds, drives) in enumerate(kept):
@@ -84,20 +87,20 @@ def save_drives(path: Path, kept: Sequence[tuple[Clouds, Drives]], constants: Ma
             for rank, whole in enumerate(of_drive):
                 for k, at in enumerate(whole.at):
                     add((drive, count, rank, k), at, agrees=whole.agrees[k], found=whole.found[k])
-    width = len(_NUMBERS) + 2 * _POSE + len(CAMERA_EVIDENCE) + _UNCERTAINTY
+    width = len(_NUMBERS) + 2 * _POSE + len(CAMERA_EVIDENCE) + _ERRORS + _COVARIANCE
     arrays = {"rows": np.reshape(rows, (-1, width)), "cells": np.concatenate(cells)}
     save_with_constants(path, constants, arrays)
 
 
 def load_drives(
-    path: Path, drives: Sequence[tuple[int, CameraDrive]], *, world: int, map_number: int, voxel_m: float
+    path: Path, drives: Sequence[CameraDrive], *, kind: int, world: int, map_number: int, voxel_m: float
 ) -> list[RecordedDrive]:
-    """What was found for some drives, each with its kind, of a world in a map."""
+    """What was found for some drives of a world, queries of a kind, in a map."""
     with np.load(path) as arrays:
         rows, cells = arrays["rows"], arrays["cells"]
     ends = np.cumsum(rows[:, _NUMBERS.index("cells")]).astype(int)
     of_drive: list[tuple[list[list[CameraHypothesis]], list[list[_Whole]]]] = [
-        ([[] for _ in one.clouds], [[] for _ in one.clouds[1:]]) for _, one in drives
+        ([[] for _ in one.clouds], [[] for _ in one.clouds[1:]]) for one in drives
     ]
     for row, end in zip(rows, ends, strict=True):
         drive, clouds, rank, cloud, _, agrees, found, _, count = row[: len(_NUMBERS)].astype(int)
@@ -121,7 +124,7 @@ def load_drives(
             tuple(map(tuple, singles)),
             tuple(tuple(whole.freeze(singles, voxel_m) for whole in wholes) for wholes in joint),
         )
-        for (kind, one), (singles, joint) in zip(drives, of_drive, strict=True)
+        for one, (singles, joint) in zip(drives, of_drive, strict=True)
     ]
 
 
@@ -151,15 +154,18 @@ def _read(row: Array, cells: Array) -> CameraHypothesis:
     in_scene, in_map = (
         Pose.from_quaternion(row[at + 3 : at + _POSE], row[at : at + 3]) for at in (start, start + _POSE)
     )
-    evidence, uncertainty = row[start + 2 * _POSE : -_UNCERTAINTY], row[-_UNCERTAINTY:]
+    evidence, common_errors = (
+        row[start + 2 * _POSE : -_ERRORS - _COVARIANCE],
+        row[-_ERRORS - _COVARIANCE : -_COVARIANCE],
+    )
     return CameraHypothesis(
         int(numbers["scene"]),
         "map",
         in_scene,
         in_map,
         CameraEvidence(**dict(zip(CAMERA_EVIDENCE, map(float, evidence), strict=True))),
-        uncertainty[6:].reshape(6, 6),
-        uncertainty[:6],
+        row[-_COVARIANCE:].reshape(6, 6),
+        common_errors.reshape(6, COMMON),
         int(numbers["points"]),
         cells,
     )

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.assembly import build_camera_drive_search
     from vloc_ros.cli.outputs import results_at
     from vloc_ros.core.config import LocalizerConfig
-    from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
+    from vloc_ros.core.localization.camera_errors import CameraErrors
     from vloc_ros.evaluation.camera_drives import LocatedCamera, find_poses, settle_drive
     from vloc_ros.storage.atomic import write_bytes_atomically
     from vloc_ros.storage.cameras import read_camera
@@ -114,8 +114,8 @@ def run(args: argparse.Namespace) -> int:
 
     paths, odometry, truth = _read_drive(args)
     out, camera = results_at(args.out) if args.out else "", read_camera(args.camera)
-    drift = OdometryDrift(args.scale_std, math.radians(args.yaw_std))
-    search, stereo = build_camera_drive_search(LocalizerConfig(), read_map(args.map), drift=drift)
+    errors = CameraErrors(args.scale_std, math.radians(args.yaw_std))
+    search, stereo = build_camera_drive_search(LocalizerConfig(), read_map(args.map), errors=errors)
     chosen = _choose(args, odometry, truth, stereo)
     rows, located = list[dict[str, Any]](), list[LocatedCamera]()
     reach = {"reach_m": args.reach, "reach_up_m": args.reach_up}
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
             row["overlay_score"] = _draw(drawn, search.of_clouds, camera, one, far_m=stereo.farthest_m)
         rows.append(row)
         located.append(replace(one, image=one.image[:0]))  # those of a long drive would fill the memory
-    results, of_drive = settle_drive(located, odometry, drift=drift)
+    results, of_drive = settle_drive(located, odometry, errors=errors)
     for row, result in zip(rows, results, strict=True):
         row |= _decision(result)
     accepted = sum(result.ok for result in results)

@@ -23,11 +23,11 @@ import pytest
 
 pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
 
-from training.acceptance.camera_recording import label_pose, next_alike, take_turns
+from training.acceptance.camera_recording import kind_of, label_pose, take_turns
 from training.acceptance.camera_tables import RecordedTable, table_of_clouds, table_of_drives
-from training.acceptance.camera_worlds import SPLITS, CameraDrive
+from training.acceptance.camera_worlds import SPLITS, CameraDrive, CameraSplit
 from training.acceptance.cameras import select_known
-from training.acceptance.evidence_table import FOREIGN, OWN, EvidenceTable, RecordedQuery
+from training.acceptance.evidence_table import ALIASED, FOREIGN, OWN, EvidenceTable, RecordedQuery
 from training.acceptance.kept_hypotheses import RecordedDrive, load_drives, save_drives
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Pose
@@ -35,6 +35,7 @@ from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, EVIDE
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis, to_metres
 from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
 from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis
+from vloc_ros.core.localization.camera_errors import COMMON
 from vloc_ros.storage.acceptance_tables import read_acceptance_model, read_calibration
 
 
@@ -52,7 +53,7 @@ def test_no_world_serves_two_purposes() -> None:
     seeds = [{split.seed + number for number in split.numbers} for split in SPLITS.values()]
     assert len(set.union(*seeds)) == sum(map(len, seeds))
     assert all(
-        other != number for split in SPLITS.values() for number in split.numbers for other in split.alike(number)
+        other != number for split in SPLITS.values() for number in split.numbers for other in split.others(number)
     )
 
 
@@ -77,7 +78,7 @@ def _drive(kind: int) -> RecordedDrive:
     evidence = CameraEvidence(7.0, 0.9, 0.7, 0.8, 0.95, 0.95, 1.0, -2.0, 1.5, 2.0)
     covariance = np.diag(np.repeat([0.02**2, 0.005**2], 3))
     at = tuple(
-        CameraHypothesis(0, "map", pose, pose, evidence, covariance, np.zeros(6), 900, 50 * k + np.arange(50))
+        CameraHypothesis(0, "map", pose, pose, evidence, covariance, np.zeros((6, COMMON)), 900, 50 * k + np.arange(50))
         for k, pose in enumerate(truth)
     )
     drives = tuple((DriveHypothesis(at[:n], (True,) * n, (True,) * (n - 1) + (False,), (True,) * n),) for n in (2, 3))
@@ -102,20 +103,27 @@ def test_of_another_place_every_hypothesis_is_wrong() -> None:
     assert np.isnan(drives.errors).all()
 
 
-def test_streets_and_rooms_take_turns_and_every_other_world_follows() -> None:
+def test_streets_and_rooms_take_turns() -> None:
     split = SPLITS["choose"]
     turns = take_turns(split)
     assert sorted(turns) == list(split.numbers)
     assert [split.is_outdoors(number) for number in turns[:4]] == [True, False, True, False]
-    assert next_alike(split, 1) == [2, 0]
-    assert all(sorted(next_alike(split, number)) == split.alike(number) for number in split.numbers)
+
+
+def test_worlds_of_a_maps_kind_and_of_other_kinds_take_turns_as_negatives() -> None:
+    split = CameraSplit("test", 0, 4, 6)
+    assert split.others(1) == [3, 2, 0]
+    kinds = [kind_of(split, 4, other) for other in split.others(4)]
+    assert kinds == [ALIASED, FOREIGN, FOREIGN, FOREIGN, FOREIGN]
+    assert kind_of(split, 4, 4) == OWN
+    assert all(split.is_outdoors(other) for other in split.others(0))
 
 
 def test_kept_drives_are_read_as_they_were_kept(tmp_path: Path) -> None:
     kept, path = _drive(OWN), tmp_path / "found.npz"
     save_drives(path, [(kept.clouds, kept.drives)], {})
-    drive = CameraDrive(OWN, 2, (None,) * 3, kept.odom_from_camera, kept.odom_from_camera)  # type: ignore[arg-type]
-    (read,) = load_drives(path, [(OWN, drive)], world=5, map_number=4, voxel_m=0.1)
+    drive = CameraDrive(2, (None,) * 3, kept.odom_from_camera, kept.odom_from_camera)  # type: ignore[arg-type]
+    (read,) = load_drives(path, [drive], kind=OWN, world=5, map_number=4, voxel_m=0.1)
     assert read.drives[1][0].found == (True, True, False)
     of_kept, of_read = kept.drives[1][0].at[2], read.drives[1][0].at[2]
     assert of_read.evidence == of_kept.evidence
