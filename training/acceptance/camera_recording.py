@@ -77,6 +77,7 @@ def constants_of_hypotheses() -> dict[str, str]:
         camera_cloud_lattice,
         camera_cloud_search,
         camera_drive_following,
+        camera_errors,
         occupancy_grid,
         kept_hypotheses,
         sys.modules[__name__],

@@ -154,18 +154,15 @@ def _read(row: Array, cells: Array) -> CameraHypothesis:
     in_scene, in_map = (
         Pose.from_quaternion(row[at + 3 : at + _POSE], row[at : at + 3]) for at in (start, start + _POSE)
     )
-    evidence, common_errors = (
-        row[start + 2 * _POSE : -_ERRORS - _COVARIANCE],
-        row[-_ERRORS - _COVARIANCE : -_COVARIANCE],
-    )
+    evidence, uncertainty = np.split(row[start + 2 * _POSE :], [-_ERRORS - _COVARIANCE])
     return CameraHypothesis(
         int(numbers["scene"]),
         "map",
         in_scene,
         in_map,
         CameraEvidence(**dict(zip(CAMERA_EVIDENCE, map(float, evidence), strict=True))),
-        row[-_COVARIANCE:].reshape(6, 6),
-        common_errors.reshape(6, COMMON),
+        uncertainty[_ERRORS:].reshape(6, 6),
+        uncertainty[:_ERRORS].reshape(6, COMMON),
         int(numbers["points"]),
         cells,
     )

@@ -77,8 +77,8 @@ class CameraErrors:
         """(N, 3, 7) how far the points of a cloud are off by one standard deviation of each common error, metres.
 
         Wrong intrinsics map what a pair of images shows, its baseline included, to another scene that explains them as
-        well, by an affine map: a focal length stretches it across the optical axis, a principal point shears it. The
-        length of the baseline stays, as odometry has it. Extrinsics turn the way along which the pairs are put together.
+        well, by an affine map: a focal length stretches it across the optical axis, a principal point shears it. Its
+        length stays, as odometry has it. Extrinsics turn the way along which the pairs are put together.
         """
         seen, centres = cloud.points - cloud.centres, cloud.centres
         direction = centres.T @ centres / max(float(np.square(centres).sum()), 1e-12)
