@@ -79,7 +79,7 @@ def estimate_camera_covariance(
     normals = agreement.matches.normals[used] @ scene_from_camera.rotation
     deformed = np.einsum("ij,ijk->ik", normals, errors.deform(cloud.select(used)))
     common_errors = -_invert(information) @ weighted.T @ deformed
-    moved = np.array([_leave_out(information, weighted, jacobian, residuals, which == k) for k in range(len(parts))])
+    moved = _leave_out_each(weighted, jacobian, residuals, which)
     covariance = _invert(information) + (len(parts) - 1) / len(parts) * moved.T @ moved
     covariance = covariance + common_errors @ common_errors.T
     widened = widen_open_direction(covariance, agreement.matches.normals[used])
@@ -91,10 +91,14 @@ def estimate_camera_covariance(
     return CameraUncertainty(widened, common_errors, halves_m)
 
 
-def _leave_out(information: Array, weighted: Array, jacobian: Array, residuals: Array, part: Array) -> Array:
-    """(6,) step of Gauss and Newton of the pose where a part of the points is left out."""
-    without = information - weighted[part].T @ jacobian[part]
-    return _invert(without) @ weighted[part].T @ residuals[part]
+def _leave_out_each(weighted: Array, jacobian: Array, residuals: Array, which: Array) -> Array:
+    """(P, 6) steps of Gauss and Newton of the pose where each of some parts of the points is left out."""
+    order = np.argsort(which, kind="stable")
+    first = np.flatnonzero(np.diff(which[order], prepend=-1))
+    products = weighted[order, :, None] * jacobian[order, None, :]
+    parts = np.add.reduceat(products, first)
+    gradients = np.add.reduceat(weighted[order] * residuals[order, None], first)
+    return np.asarray((_invert(parts.sum(axis=0) - parts) @ gradients[:, :, None])[:, :, 0])
 
 
 def _distance_of_halves(weighted: Array, jacobian: Array, residuals: Array, halves: tuple[Array, Array]) -> float:
@@ -106,6 +110,7 @@ def _distance_of_halves(weighted: Array, jacobian: Array, residuals: Array, halv
 
 
 def _invert(information: Array) -> Array:
-    """(6, 6) inverse of an information matrix, a kilometre where there is none."""
-    values, vectors = np.linalg.eigh((information + information.T) / 2)
-    return np.asarray((vectors / np.maximum(values, _LEAST_INFORMATION)) @ vectors.T)
+    """(..., 6, 6) inverses of information matrices, a kilometre where there is none."""
+    values, vectors = np.linalg.eigh((information + np.swapaxes(information, -1, -2)) / 2)
+    shares = vectors / np.maximum(values, _LEAST_INFORMATION)[..., None, :]
+    return np.asarray(shares @ np.swapaxes(vectors, -1, -2))
