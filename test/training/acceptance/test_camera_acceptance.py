@@ -57,14 +57,16 @@ def test_no_world_serves_two_purposes() -> None:
     )
 
 
-def test_errors_are_calibrated_in_voxels_and_published_in_metres() -> None:
+def test_errors_of_the_best_hypotheses_are_calibrated_in_voxels_and_published_in_metres() -> None:
     model, names = read_acceptance_model(CAMERA_KIND), EVIDENCE_OF[CAMERA_KIND]
     strong = np.array([{"inliers": 9.0, "constraint": -0.5}.get(name, 5.0) for name in names], np.float32)
-    query = RecordedQuery(np.stack([strong, strong]), [-1, 0], OWN, 0, 0, 0, 0)
-    errors = np.stack([np.full(6, 0.4), np.full(6, np.nan)])
-    recorded = RecordedTable(
-        EvidenceTable.of_queries([query], CAMERA_KIND), errors, np.stack([np.eye(6)] * 2), np.full(2, 0.4), np.ones(1)
-    )
+    weaker = strong.copy()
+    weaker[names.index("support")] = 0.93
+    queries = [RecordedQuery(np.stack([strong, weaker]), [-1, 1], OWN, 0, 0, 0, 0),
+               RecordedQuery(strong[None], [0], OWN, 0, 0, 0, 0)]  # fmt: skip
+    errors = np.stack([np.full(6, 0.4), np.full(6, 0.1), np.full(6, np.nan)])
+    table = EvidenceTable.of_queries(queries, CAMERA_KIND)
+    recorded = RecordedTable(table, errors, np.stack([np.eye(6)] * 3), np.full(3, 0.4), np.ones(2), np.arange(2), 0)
     errors, covariances = select_known(model, recorded, least_score=0.0)
     np.testing.assert_allclose(errors, [[1.0, 1.0, 1.0, 0.4, 0.4, 0.4]])
     np.testing.assert_allclose(np.diag(covariances[0]), [6.25, 6.25, 6.25, 1.0, 1.0, 1.0])
@@ -81,7 +83,7 @@ def _drive(kind: int) -> RecordedDrive:
         CameraHypothesis(0, "map", pose, pose, evidence, covariance, np.zeros((6, COMMON)), 900, 50 * k + np.arange(50))
         for k, pose in enumerate(truth)
     )
-    drives = tuple((DriveHypothesis(at[:n], (True,) * n, (True,) * (n - 1) + (False,), (True,) * n),) for n in (2, 3))
+    drives = tuple((DriveHypothesis(at[:n], (True,) * n, (0.3,) * n),) for n in (2, 3))
     known = truth if kind == OWN else (None,) * 3
     return RecordedDrive(kind, 2, 5, 4, 0.1, known, truth, tuple((one,) for one in at), drives)
 
@@ -93,8 +95,17 @@ def test_each_cloud_and_each_count_of_clouds_is_a_query() -> None:
     drives = table_of_drives([_drive(OWN)])
     assert drives.table.label.tolist() == [1, 1]
     assert drives.clouds.tolist() == [2, 3]
-    assert drives.table.evidence_of("found").tolist() == pytest.approx([1 / 2, 2 / 3])
+    assert drives.table.evidence_of("preference").tolist() == pytest.approx([0.3, 0.3])
     assert np.abs(drives.errors).max() < 0.01
+
+
+def test_queries_of_one_drive_count_once_and_a_drive_in_two_maps_is_one_negative() -> None:
+    drives = table_of_drives([_drive(FOREIGN), _drive(FOREIGN), _drive(OWN)])
+    assert drives.drives.tolist() == [0, 0, 1, 1, 2, 2]
+    assert drives.negatives == 1
+    by_drive = drives.by_drive()
+    assert by_drive.query.tolist() == [0, 0, 1, 1, 2, 2]
+    assert by_drive.queries[:, 0].tolist() == [FOREIGN, FOREIGN, OWN]
 
 
 def test_of_another_place_every_hypothesis_is_wrong() -> None:
@@ -124,7 +135,7 @@ def test_kept_drives_are_read_as_they_were_kept(tmp_path: Path) -> None:
     save_drives(path, [(kept.clouds, kept.drives)], {})
     drive = CameraDrive(2, (None,) * 3, kept.odom_from_camera, kept.odom_from_camera)  # type: ignore[arg-type]
     (read,) = load_drives(path, [drive], kind=OWN, world=5, map_number=4, voxel_m=0.1)
-    assert read.drives[1][0].found == (True, True, False)
+    assert read.drives[1][0].preferences == (0.3, 0.3, 0.3)
     of_kept, of_read = kept.drives[1][0].at[2], read.drives[1][0].at[2]
     assert of_read.evidence == of_kept.evidence
     np.testing.assert_array_equal(of_read.cells, of_kept.cells)

@@ -43,14 +43,12 @@ class DriveHypothesis:
     Attributes:
         at: the hypothesis of each cloud, in the order of time, all in one scene.
         agrees: whether each was aligned near where odometry has it; the others are where odometry has them.
-        found: whether its own search found the pose.
-        first: whether the pose is the strongest that its own search found.
+        preferences: by how much each is stronger here than at the best other pose that its own search found.
     """
 
     at: tuple[CameraHypothesis, ...]
     agrees: tuple[bool, ...]
-    found: tuple[bool, ...]
-    first: tuple[bool, ...]
+    preferences: tuple[float, ...]
 
 
 def join_drive(
@@ -73,8 +71,7 @@ def join_drive(
     evidence = measure_drive_evidence(
         clouds,
         [at.cells for at in one.at],
-        one.found,
-        one.first,
+        one.preferences,
         _measure_deviations(one, odom_from_camera, errors, voxel_m),
         covariance,
         voxel_m=voxel_m,
