@@ -193,3 +193,5 @@ def test_the_own_pose_of_a_search_does_not_compete_with_itself() -> None:
     weaker = replace(_at(0, shift=(1.0, 0, 0)), evidence=replace(EVIDENCE, support=0.7))
     assert prefer([_at(0), weaker], _at(0, shift=(0.05, 0, 0)), voxel_m=VOXEL_M) == pytest.approx(0.2)
     assert prefer([_at(0), weaker], weaker, voxel_m=VOXEL_M) == pytest.approx(-0.2)
+    assert prefer([_at(0)], _at(0), voxel_m=VOXEL_M) == pytest.approx(0.3)
+    assert prefer([], _at(0), voxel_m=VOXEL_M) == 0.0

@@ -138,7 +138,12 @@ class DriveFollower:
 
 
 def prefer(own: Sequence[CameraHypothesis], at: CameraHypothesis, *, voxel_m: float) -> float:
-    """By how much a cloud is stronger at a hypothesis than at the best other pose of its own search."""
+    """By how much a cloud is stronger at a hypothesis than at the best other pose of its own search, 0 if it has none.
+
+    Where that pose is the only one that it found, it prefers it as clearly as can be.
+    """
+    if not own:
+        return 0.0
     assert isinstance(at.evidence, CameraEvidence)
     others = [
         one.evidence.strength
