@@ -105,9 +105,13 @@ def select_known(model: AcceptanceModel, recorded: RecordedTable, *, least_score
 
 
 def calibrate(model: AcceptanceModel, tables: Sequence[RecordedTable]) -> CovarianceCalibration:
-    """Of the best hypotheses that are more likely right than wrong and are not wrong: accepted ones are fewer."""
+    """Of the best hypotheses that are more likely right than wrong and are not wrong: accepted ones are fewer.
+
+    They are too few to make any covariance smaller than the geometry has it.
+    """
     errors, covariances = zip(*(select_known(model, one, least_score=0.0) for one in tables), strict=True)
-    return fit_calibration(np.concatenate(errors), np.concatenate(covariances))
+    fitted = fit_calibration(np.concatenate(errors), np.concatenate(covariances))
+    return fitted if fitted.scale > 1.0 else CovarianceCalibration(samples=fitted.samples)
 
 
 def _run(args: argparse.Namespace) -> None:
