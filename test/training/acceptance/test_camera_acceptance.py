@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[l
 from training.acceptance.camera_recording import kind_of, label_pose, take_turns
 from training.acceptance.camera_tables import RecordedTable, table_of_clouds, table_of_drives
 from training.acceptance.camera_worlds import SPLITS, CameraDrive, CameraSplit
-from training.acceptance.cameras import select_known
+from training.acceptance.cameras import calibrate, select_known
 from training.acceptance.evidence_table import ALIASED, FOREIGN, OWN, EvidenceTable, RecordedQuery
 from training.acceptance.kept_hypotheses import RecordedDrive, load_drives, save_drives
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
@@ -70,6 +71,10 @@ def test_errors_of_the_best_hypotheses_are_calibrated_in_voxels_and_published_in
     errors, covariances = select_known(model, recorded, least_score=0.0)
     np.testing.assert_allclose(errors, [[1.0, 1.0, 1.0, 0.4, 0.4, 0.4]])
     np.testing.assert_allclose(np.diag(covariances[0]), [6.25, 6.25, 6.25, 1.0, 1.0, 1.0])
+    smaller = calibrate(model, [recorded])
+    assert (smaller.scale, smaller.samples, smaller.floor.any()) == (1.0, 1, False)
+    worse = replace(recorded, errors=20.0 * recorded.errors)
+    assert calibrate(model, [worse]).scale > 1.0
     floor = to_metres(CovarianceCalibration(floor=np.ones(6)), voxel_m=0.4).floor
     np.testing.assert_allclose(floor, [0.16, 0.16, 0.16, 1.0, 1.0, 1.0])
 
