@@ -34,8 +34,8 @@ from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.localization.acceptance import CAMERA_KIND, CLOUD_KIND, DRIVE_KIND, TILE_KIND, AcceptanceModel
 from vloc_ros.core.localization.camera_cloud_decision import CameraDecision, to_metres
 from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch
-from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
 from vloc_ros.core.localization.camera_drive_search import CameraDriveSearch
+from vloc_ros.core.localization.camera_errors import CameraErrors
 from vloc_ros.core.localization.candidates import ITERATIVE, KEYPOINTS, CandidateGenerator, PriorCandidates
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
 from vloc_ros.core.localization.hypotheses import NearestNeighbourPoseSolver, PoseSolver
@@ -239,7 +239,7 @@ def build_camera_cloud_search(
     config: LocalizerConfig,
     landmark_map: LandmarkMap,
     *,
-    scale_std: float = 0.01,
+    errors: CameraErrors | None = None,
     acceptance: AcceptanceModel | None = None,
     calibration: CovarianceCalibration | None = None,
 ) -> tuple[CameraCloudSearch, MotionStereo]:
@@ -248,7 +248,7 @@ def build_camera_cloud_search(
     Args:
         config: parameters of the decision.
         landmark_map: the map.
-        scale_std: standard deviation of the relative error of odometry's distances.
+        errors: of odometry and calibration.
         acceptance: decides on hypotheses; None takes the table that is shipped.
         calibration: of the covariance, the floor of the position in voxels²; None takes that of the table.
 
@@ -267,31 +267,33 @@ def build_camera_cloud_search(
     decision = _camera_decision(
         config, acceptance or read_acceptance_model(CAMERA_KIND), to_metres(of_voxels, voxel_m=voxel_m)
     )
-    search = CameraCloudSearch(landmark_map, registration, voxel_m=voxel_m, decision=decision, scale_std=scale_std)
+    search = CameraCloudSearch(
+        landmark_map, registration, voxel_m=voxel_m, decision=decision, errors=errors or CameraErrors()
+    )
     return search, MotionStereo.of_voxels(voxel_m)
 
 
 def build_camera_drive_search(
-    config: LocalizerConfig, landmark_map: LandmarkMap, *, drift: OdometryDrift | None = None
+    config: LocalizerConfig, landmark_map: LandmarkMap, *, errors: CameraErrors | None = None
 ) -> tuple[CameraDriveSearch, MotionStereo]:
     """What finds a moving camera by the clouds of its last way, and how these are made for the map.
 
     Args:
         config: parameters of the decision.
         landmark_map: the map.
-        drift: of odometry.
+        errors: of odometry and calibration.
 
     Raises:
         ConfigError: the rate of false accepts is smaller than the tables' negatives support.
         MapError: the map has no LiDAR places.
         MissingDependencyError: what aligns clouds is not installed.
     """
-    drift = drift or OdometryDrift()
-    search, stereo = build_camera_cloud_search(config, landmark_map, scale_std=drift.scale_std)
+    errors = errors or CameraErrors()
+    search, stereo = build_camera_cloud_search(config, landmark_map, errors=errors)
     decision = _camera_decision(
         config, read_acceptance_model(DRIVE_KIND), to_metres(read_calibration(DRIVE_KIND), voxel_m=search.voxel_m)
     )
-    return CameraDriveSearch(search, landmark_map, decision=decision, drift=drift), stereo
+    return CameraDriveSearch(search, landmark_map, decision=decision, errors=errors), stereo
 
 
 def _camera_decision(

@@ -56,6 +56,8 @@ def drive(tmp_path: Path) -> list[str]:
         (("--reach", "inf"), "--reach inf"),
         (("--scale-std", "nan"), "--scale-std nan"),
         (("--yaw-std", "-1"), "--yaw-std -1"),
+        (("--focal-std", "1"), "--focal-std 1"),
+        (("--extrinsics-std", "nan"), "--extrinsics-std nan"),
         (("--reach-up", "nan"), "--reach-up nan"),
     ],
 )

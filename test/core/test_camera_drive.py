@@ -25,8 +25,10 @@ import pytest
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
-from vloc_ros.core.localization.camera_drive_evidence import CameraDriveEvidence
-from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis, OdometryDrift, join_drive
+from vloc_ros.core.localization.camera_drive_evidence import CameraDriveEvidence, measure_preference
+from vloc_ros.core.localization.camera_drive_following import prefer
+from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis, join_drive
+from vloc_ros.core.localization.camera_errors import COMMON, CameraErrors
 
 VOXEL_M = 0.1
 # three poses of a camera that moves along x, in odometry and in a map that is turned by 90 degrees
@@ -49,19 +51,17 @@ def _at(
         in_map,
         EVIDENCE,
         covariance,
-        np.zeros(6),
+        np.zeros((6, COMMON)),
         1000,
         np.arange(100) + 100 * k if cells is None else cells,
     )
 
 
 def _join(
-    at: Sequence[CameraHypothesis], agrees: Sequence[bool] | None = None, first: Sequence[bool] | None = None
+    at: Sequence[CameraHypothesis], agrees: Sequence[bool] | None = None, preferences: Sequence[float] = (0.1,) * 3
 ) -> CameraHypothesis:
-    drive = DriveHypothesis(
-        tuple(at), tuple(agrees or [True] * len(at)), (True,) * len(at), tuple(first or [True] * len(at))
-    )
-    return join_drive(drive, ODOMETRY[: len(at)], drift=OdometryDrift(), voxel_m=VOXEL_M)
+    drive = DriveHypothesis(tuple(at), tuple(agrees or [True] * len(at)), tuple(preferences[: len(at)]))
+    return join_drive(drive, ODOMETRY[: len(at)], errors=CameraErrors(), voxel_m=VOXEL_M)
 
 
 def _evidence(one: CameraHypothesis) -> CameraDriveEvidence:
@@ -111,8 +111,8 @@ def test_a_cloud_that_knows_no_position_is_consistent_with_no_more_than_voxels()
     assert np.exp(-_evidence(joined).consistency) > 0.4
 
 
-def test_the_clouds_whose_own_search_has_the_pose_first_are_counted() -> None:
-    assert _evidence(_join([_at(0), _at(1), _at(2)], first=[True, False, True])).first == 2.0
+def test_the_preference_is_the_mean_of_the_clouds() -> None:
+    assert _evidence(_join([_at(0), _at(1), _at(2)], preferences=[0.3, -0.1, 0.1])).preference == pytest.approx(0.1)
 
 
 def test_surfaces_that_several_clouds_show_count_once() -> None:
@@ -122,30 +122,31 @@ def test_surfaces_that_several_clouds_show_count_once() -> None:
 
 
 def test_drift_grows_along_and_across_the_way() -> None:
-    drift = OdometryDrift(scale_std=0.02, yaw_std_rad=0.01)
-    covariance = drift.covariance(np.array([3.0, 0.0, 0.0]))
+    errors = CameraErrors(scale_std=0.02, yaw_std_rad=0.01, extrinsics_std_rad=0.0)
+    covariance = errors.drift(np.array([3.0, 0.0, 0.0]))
     assert covariance[0, 0] == pytest.approx(0.06**2)
     assert covariance[1, 1] == pytest.approx(3.0**3 * 0.01**2 / 3)
     assert covariance[5, 5] == pytest.approx(3.0 * 0.01**2)
-    assert not drift.covariance(np.zeros(3)).any()
+    assert not errors.drift(np.zeros(3)).any()
 
 
 def test_the_error_of_odometrys_scale_is_one_of_all_clouds() -> None:
     """Three clouds that are off by the same scale are as far off together; independent errors average out."""
-    by_scale = np.array([0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
-    drift = OdometryDrift(scale_std=0.0, yaw_std_rad=0.0)
+    by_scale = np.zeros((6, COMMON))
+    by_scale[1, 0] = 0.2
+    errors = CameraErrors(scale_std=0.0, yaw_std_rad=0.0)
 
     def std_m(*, shared: bool) -> float:
         at = [
-            replace(one, covariance=one.covariance + np.outer(by_scale, by_scale))
+            replace(one, covariance=one.covariance + by_scale @ by_scale.T)
             for one in (_at(k, std_m=0.01) for k in range(3))
         ]
         if shared:
-            at = [replace(one, scale_error=by_scale) for one in at]
-        drive = DriveHypothesis(tuple(at), (True,) * 3, (True,) * 3, (True,) * 3)
-        joined = join_drive(drive, ODOMETRY, drift=drift, voxel_m=VOXEL_M)
+            at = [replace(one, common_errors=by_scale) for one in at]
+        drive = DriveHypothesis(tuple(at), (True,) * 3, (0.1,) * 3)
+        joined = join_drive(drive, ODOMETRY, errors=errors, voxel_m=VOXEL_M)
         if shared:
-            np.testing.assert_allclose(joined.scale_error, by_scale, atol=0.01)
+            np.testing.assert_allclose(joined.common_errors, by_scale, atol=0.01)
         return float(np.sqrt(joined.covariance[1, 1]))
 
     assert std_m(shared=True) > 0.2
@@ -154,23 +155,43 @@ def test_the_error_of_odometrys_scale_is_one_of_all_clouds() -> None:
 
 def test_the_scales_error_of_clouds_and_of_the_way_between_them_add_up_with_their_signs() -> None:
     """A cloud that is too large lies as far back as odometry, which is too long, carries it ahead."""
-    drift = OdometryDrift(scale_std=0.1, yaw_std_rad=0.0)
+    errors = CameraErrors(scale_std=0.1, yaw_std_rad=0.0)
     moved = ODOMETRY[0].inverse() @ ODOMETRY[1]
     shift = _at(0).scene_from_camera.rotation @ moved.translation
     stds = []
     for sign in (-1.0, 1.0):
-        first = replace(_at(0, std_m=0.001), scale_error=sign * 0.1 * np.concatenate([shift, np.zeros(3)]))
-        first = replace(first, covariance=first.covariance + np.outer(first.scale_error, first.scale_error))
-        drive = DriveHypothesis((first, _at(1, std_m=100.0)), *[(True, True)] * 3)
-        covariance = join_drive(drive, ODOMETRY[:2], drift=drift, voxel_m=VOXEL_M).covariance
+        by_scale = np.zeros((6, COMMON))
+        by_scale[:3, 0] = sign * 0.1 * shift
+        first = replace(_at(0, std_m=0.001), common_errors=by_scale)
+        first = replace(first, covariance=first.covariance + by_scale @ by_scale.T)
+        drive = DriveHypothesis((first, _at(1, std_m=100.0)), (True, True), (0.1, 0.1))
+        covariance = join_drive(drive, ODOMETRY[:2], errors=errors, voxel_m=VOXEL_M).covariance
         stds.append(float(np.sqrt(covariance[1, 1])))
     assert stds[0] < 0.1 < 0.25 < stds[1]
 
 
-def test_a_cloud_whose_certain_points_do_not_fit_confirms_nothing_and_one_that_contradicts_is_a_veto() -> None:
-    loose = replace(_at(1), evidence=replace(EVIDENCE, fit=-6.9))
-    assert _evidence(_join([_at(0), loose])).first == 1.0
+def test_a_cloud_that_contradicts_the_map_is_a_veto() -> None:
     against = replace(_at(1), evidence=replace(EVIDENCE, support=0.3))
     worst = [_evidence(_join([_at(0), one])).worst for one in (_at(1), against)]
     assert worst == pytest.approx([0.2, 0.3 - 0.05 - 0.05])
     assert _evidence(_join([_at(0), replace(against, evidence=replace(EVIDENCE, support=0.1))])).worst < 0.1
+
+
+def test_a_cloud_prefers_a_pose_to_the_best_other_one_of_its_search() -> None:
+    assert measure_preference(EVIDENCE, [0.1, 0.7]) == pytest.approx(0.1)
+    assert measure_preference(EVIDENCE, [0.9]) == pytest.approx(-0.1)
+    assert measure_preference(EVIDENCE, []) == measure_preference(EVIDENCE, [-1.0]) == pytest.approx(0.3)
+
+
+def test_a_cloud_whose_certain_points_do_not_fit_prefers_nothing() -> None:
+    loose = replace(EVIDENCE, fit=-0.1)
+    assert measure_preference(loose, [0.1]) == 0.0
+    assert measure_preference(loose, [0.9]) == pytest.approx(-0.1)
+
+
+def test_the_own_pose_of_a_search_does_not_compete_with_itself() -> None:
+    weaker = replace(_at(0, shift=(1.0, 0, 0)), evidence=replace(EVIDENCE, support=0.7))
+    assert prefer([_at(0), weaker], _at(0, shift=(0.05, 0, 0)), voxel_m=VOXEL_M) == pytest.approx(0.2)
+    assert prefer([_at(0), weaker], weaker, voxel_m=VOXEL_M) == pytest.approx(-0.2)
+    assert prefer([_at(0)], _at(0), voxel_m=VOXEL_M) == pytest.approx(0.3)
+    assert prefer([], _at(0), voxel_m=VOXEL_M) == 0.0

@@ -29,8 +29,8 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_drive_following import DriveCloud
-from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
 from vloc_ros.core.localization.camera_drive_search import CameraDriveSearch
+from vloc_ros.core.localization.camera_errors import CameraErrors
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.evaluation.camera_drives import LocatedCamera, choose_images, find_poses, settle_drive
 from vloc_ros.simulation.odometry import simulate_camera_odometry
@@ -40,7 +40,7 @@ MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, 1.0], [5.0, 5.0, 0.0])
 
 
 def _located(number: int, result: LocalizationResult) -> LocatedCamera:
-    cloud = CameraCloud(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)))
+    cloud = CameraCloud(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)), np.zeros((0, 3)))
     return LocatedCamera(number, f"{number:06d}.png", np.zeros((4, 4), np.uint8), cloud, 2, result, result, [], [])
 
 
@@ -94,7 +94,7 @@ class _EverySearch:
 
 def test_the_surest_accepted_pose_is_that_of_the_drive() -> None:
     located = [_accepted(2), _accepted(8, shift_m=0.05, confidence=0.99)]
-    results, drive = settle_drive(located, ODOMETRY, drift=OdometryDrift())
+    results, drive = settle_drive(located, ODOMETRY, errors=CameraErrors())
     assert [result.ok for result in results] == [True, True]
     assert drive is located[1].result
 
@@ -102,7 +102,7 @@ def test_the_surest_accepted_pose_is_that_of_the_drive() -> None:
 @pytest.mark.parametrize("contradiction", [_accepted(8, shift_m=3.0), _accepted(8, frame_id="other")])
 def test_accepted_poses_that_contradict_odometry_are_all_refused(contradiction: LocatedCamera) -> None:
     refused = _located(14, LocalizationResult.refused(Status.NO_FEATURES, "few points"))
-    results, drive = settle_drive([_accepted(2), contradiction, refused], ODOMETRY, drift=OdometryDrift())
+    results, drive = settle_drive([_accepted(2), contradiction, refused], ODOMETRY, errors=CameraErrors())
     assert [result.status for result in results] == [Status.AMBIGUOUS, Status.AMBIGUOUS, Status.NO_FEATURES]
     assert drive.status is Status.AMBIGUOUS
     assert drive.map_from_rig is None
@@ -111,7 +111,7 @@ def test_accepted_poses_that_contradict_odometry_are_all_refused(contradiction: 
 
 def test_a_pose_by_a_single_cloud_refuses_no_other() -> None:
     single = replace(_accepted(8, shift_m=3.0), clouds=1)
-    results, drive = settle_drive([_accepted(2), single], ODOMETRY, drift=OdometryDrift())
+    results, drive = settle_drive([_accepted(2), single], ODOMETRY, errors=CameraErrors())
     assert [result.status for result in results] == [Status.OK, Status.AMBIGUOUS]
     assert drive.ok
 
@@ -124,9 +124,9 @@ def test_odometry_has_drifted_at_the_end_of_a_loop() -> None:
         loop = [Pose.from_rotation_vector([0, 0, a], [16 * np.sin(a), 16 * (1 - np.cos(a)), 0]) for a in turn]
         odometry = simulate_camera_odometry(loop, seed)
         accepted = [replace(_accepted(2), number=k, result=_result(loop[k])) for k in (0, 100)]
-        refused += not settle_drive(accepted, odometry, drift=OdometryDrift())[1].ok
+        refused += not settle_drive(accepted, odometry, errors=CameraErrors())[1].ok
         accepted[1] = replace(accepted[1], result=_result(Pose(loop[100].rotation, loop[100].translation + 20.0)))
-        assert not settle_drive(accepted, odometry, drift=OdometryDrift())[1].ok
+        assert not settle_drive(accepted, odometry, errors=CameraErrors())[1].ok
     assert refused <= 1
 
 
@@ -136,11 +136,11 @@ def _result(pose: Pose) -> LocalizationResult:
 
 def test_a_drive_without_an_accepted_pose_has_the_last_reason() -> None:
     refused = _located(2, LocalizationResult.refused(Status.POSE_REJECTED, "too few"))
-    results, drive = settle_drive([refused], ODOMETRY, drift=OdometryDrift())
+    results, drive = settle_drive([refused], ODOMETRY, errors=CameraErrors())
     assert results == [refused.result]
     assert drive.status is Status.POSE_REJECTED
     assert "too few" in drive.reason
 
 
 def test_a_drive_that_does_not_move_has_no_pose() -> None:
-    assert settle_drive([], ODOMETRY, drift=OdometryDrift())[1].status is Status.NO_FEATURES
+    assert settle_drive([], ODOMETRY, errors=CameraErrors())[1].status is Status.NO_FEATURES

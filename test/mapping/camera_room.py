@@ -56,7 +56,9 @@ def see(points: Array, truth: Pose = TRUTH) -> CameraCloud:
     seen = seen[(seen[:, 2] > 0.3) & (np.abs(seen[:, :2]) < 0.8 * seen[:, 2:]).all(axis=1)]
     seen = seen[_is_unhidden(seen)][::4]
     seen += np.random.default_rng(0).normal(0.0, 0.02, seen.shape)
-    return CameraCloud(seen, np.full(len(seen), 0.03), seen / np.linalg.norm(seen, axis=1, keepdims=True))
+    return CameraCloud(
+        seen, np.full(len(seen), 0.03), seen / np.linalg.norm(seen, axis=1, keepdims=True), np.zeros_like(seen)
+    )
 
 
 def _is_unhidden(points: Array) -> Array:

@@ -37,6 +37,7 @@ from vloc_ros.core.localization.camera_cloud_alignment import CameraAlignment
 from vloc_ros.core.localization.camera_cloud_covariance import estimate_camera_covariance
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_search import MISFIT, CameraCloudSearch
+from vloc_ros.core.localization.camera_errors import CameraErrors
 from vloc_ros.core.localization.result import Status
 from vloc_ros.evaluation.camera_hypotheses import summarize_errors
 from vloc_ros.evaluation.lidar_overlay import draw_lidar_overlay
@@ -68,23 +69,33 @@ def test_each_optimum_is_found_once(found: list[CameraHypothesis]) -> None:
     assert sum(distance_m < 0.05 and turn_rad < 0.02 for distance_m, turn_rad in apart) == 1
 
 
-def test_an_odometry_whose_scale_is_less_certain_makes_the_pose_less_certain() -> None:
-    agreement_of = [_covariance(scale_std)[:3, :3] for scale_std in (0.0, 0.1)]
-    assert np.trace(agreement_of[1]) > 2 * np.trace(agreement_of[0])
+@pytest.mark.parametrize("worse", [{"scale_std": 0.1}, {"focal_std": 0.1}])
+def test_a_scale_or_a_focal_length_that_is_less_certain_makes_the_pose_less_certain(worse: dict[str, float]) -> None:
+    known, unknown = _covariance(CameraErrors()), _covariance(replace(CameraErrors(), **worse))
+    assert np.trace(unknown[:3, :3]) > 2 * np.trace(known[:3, :3])
 
 
-def _covariance(scale_std: float) -> Array:
+def test_a_principal_point_that_is_less_certain_makes_the_rotation_less_certain() -> None:
+    known, unknown = _covariance(CameraErrors()), _covariance(CameraErrors(centre_std_rad=0.05))
+    assert np.trace(unknown[3:, 3:]) > 4 * np.trace(known[3:, 3:])
+
+
+def _covariance(errors: CameraErrors) -> Array:
     cloud, registration = see(ROOM), KissGicpRegistration(voxel_m=0.1)
     alignment = CameraAlignment(registration, 0.1)
     agreement = alignment.compare(cloud, registration.prepare(ROOM), TRUTH)
-    return estimate_camera_covariance(cloud, TRUTH, agreement, scale_std=scale_std).covariance
+    return estimate_camera_covariance(cloud, TRUTH, agreement, errors).covariance
 
 
 def test_a_surface_in_the_way_is_seen(search: CameraCloudSearch, found: list[CameraHypothesis]) -> None:
     """From behind the room's wall most rays to its points go through the wall."""
     best = max(found, key=lambda one: one.evidence.strength)
     outside = Pose(TRUTH.rotation, TRUTH.translation - 4.0 * TRUTH.rotation[:, 2])
-    shifted = CameraCloud(outside.inverse().apply(TRUTH.apply(see(ROOM).points)), *_noise_and_rays(outside))
+    shifted = CameraCloud(
+        outside.inverse().apply(TRUTH.apply(see(ROOM).points)),
+        *_noise_and_rays(outside),
+        np.zeros_like(see(ROOM).points),
+    )
     (behind,) = search.measure(shifted, [(0, _in_scene(search, outside))])
     assert best.evidence.free_space > 0.95
     assert behind.evidence.free_space < 0.5

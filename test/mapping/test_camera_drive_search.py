@@ -70,7 +70,8 @@ def test_a_pose_that_one_cloud_missed_is_tried_since_the_other_found_it(
     best = max(DriveFollower(search.of_clouds).find([clouds[0], missed]), key=lambda one: one.at[1].evidence.support)
     assert best.at[1].map_from_camera.distance_to(WAY[1])[0] < 0.1
     assert best.agrees == (True, True)
-    assert best.found == (True, False)
+    assert best.preferences[1] == 0.0  # it found no other pose to compare with
+    assert best.preferences[0] > 0.05
 
 
 def test_wrong_odometry_makes_clouds_disagree(search: CameraDriveSearch, clouds: list[DriveCloud]) -> None:
@@ -90,7 +91,7 @@ def test_the_drives_own_table_decides(search: CameraDriveSearch, clouds: list[Dr
         search.of_clouds,
         search._map,
         decision=replace(decision, model=model),
-        drift=search._drift,
+        errors=search._errors,
     )
     result, _ = chosen.localize(clouds)
     assert result.ok == (threshold < 0)

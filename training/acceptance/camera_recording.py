@@ -20,7 +20,7 @@ What is found for a map is kept with the constants that it depends on; kept hypo
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,9 +37,9 @@ from training.acceptance.camera_worlds import (
     quality_of,
     simulate,
 )
-from training.acceptance.evidence_table import FOREIGN
+from training.acceptance.evidence_table import ALIASED, FOREIGN, OWN
 from training.acceptance.kept_arrays import check_constants, list_constants
-from training.acceptance.kept_hypotheses import RecordedDrive, load_drives, save_drives
+from training.acceptance.kept_hypotheses import Clouds, Drives, RecordedDrive, load_drives, save_drives
 from vloc_ros.assembly import build_camera_cloud_search
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.config import LocalizerConfig
@@ -52,6 +52,7 @@ from vloc_ros.core.localization import (
     camera_cloud_lattice,
     camera_cloud_search,
     camera_drive_following,
+    camera_errors,
     occupancy_grid,
 )
 from vloc_ros.core.localization.acceptance import CAMERA_KIND, AcceptanceModel, EvidenceTerm
@@ -63,7 +64,7 @@ from vloc_ros.mapping.maps.lidar_places import make_lidar_map
 
 _RIGHT_VOXELS, _RIGHT_RAD, _WRONG_VOXELS, _WRONG_RAD = 2.5, np.radians(5.0), 5.0, np.radians(10.0)
 # raise it where what is kept changes its meaning, though no constant does
-_MEANING = 2
+_MEANING = 3
 _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
 
 
@@ -76,6 +77,7 @@ def constants_of_hypotheses() -> dict[str, str]:
         camera_cloud_lattice,
         camera_cloud_search,
         camera_drive_following,
+        camera_errors,
         occupancy_grid,
         kept_hypotheses,
         sys.modules[__name__],
@@ -96,14 +98,18 @@ def collect(folder: Path, split: CameraSplit, *, maps: int, others: int) -> list
     """
     folder.mkdir(parents=True, exist_ok=True)
     recorded = list[RecordedDrive]()
-    for number in take_turns(split)[:maps]:
-        for other in (number, *next_alike(split, number)[:others]):
-            for world in (number, other):
-                simulate(folder, split, world)
-            search_map(folder, split, number, other)
-            drives = list(drives_of(folder, split, number, other))
-            path, voxel_m = found_path(folder, split, number, other), context_of(split, number).voxel_m
-            recorded += load_drives(path, drives, world=other, map_number=number, voxel_m=voxel_m)
+    mapped = take_turns(split)[:maps]
+    for number in mapped:
+        visiting = [number, *[other for other in split.others(number) if other in mapped][:others]]
+        for world in visiting:
+            simulate(folder, split, world)
+        search_map(folder, split, number, visiting)
+        for world in visiting:
+            drives = CameraWorld.load(folder, split, world).drives
+            path, kind = found_path(folder, split, number, world), kind_of(split, number, world)
+            recorded += load_drives(
+                path, drives, kind=kind, world=world, map_number=number, voxel_m=context_of(split, number).voxel_m
+            )
     return recorded
 
 
@@ -112,9 +118,11 @@ def take_turns(split: CameraSplit) -> list[int]:
     return sorted(split.numbers, key=lambda number: number - (0 if split.is_outdoors(number) else split.outdoors - 0.5))
 
 
-def next_alike(split: CameraSplit, number: int) -> list[int]:
-    """The worlds alike another one, the next first."""
-    return sorted(split.alike(number), key=lambda other: (other - number) % len(split.numbers))
+def kind_of(split: CameraSplit, number: int, world: int) -> int:
+    """Of the queries of a world in a map: a world of the map's kind looks like it, no surface of it being the same."""
+    if number == world:
+        return OWN
+    return ALIASED if split.kind(number) == split.kind(world) else FOREIGN
 
 
 def label_pose(found: Pose, truth: Pose | None, *, voxel_m: float) -> int:
@@ -125,12 +133,6 @@ def label_pose(found: Pose, truth: Pose | None, *, voxel_m: float) -> int:
     if distance_m <= _RIGHT_VOXELS * voxel_m and angle_rad <= _RIGHT_RAD:
         return 1
     return 0 if distance_m > _WRONG_VOXELS * voxel_m or angle_rad > _WRONG_RAD else -1
-
-
-def drives_of(folder: Path, split: CameraSplit, number: int, other: int) -> Iterator[tuple[int, CameraDrive]]:
-    """Kind and drive of a world that a map is searched for: all of them, which in other maps are of another place."""
-    for one in CameraWorld.load(folder, split, other).drives:
-        yield one.kind if number == other else FOREIGN, one
 
 
 def make_search(world: CameraWorld, split: CameraSplit, number: int) -> CameraCloudSearch:
@@ -152,27 +154,34 @@ def make_search(world: CameraWorld, split: CameraSplit, number: int) -> CameraCl
     )[0]
 
 
-def search_map(folder: Path, split: CameraSplit, number: int, other: int) -> None:
-    """Search a map for the drives of a world, and keep what is found; what is kept already stays.
+def search_map(folder: Path, split: CameraSplit, number: int, worlds: Sequence[int]) -> None:
+    """Search a map for the drives of some worlds, and keep what is found; what is kept already stays.
 
     Raises:
         VlocError: it was kept with other constants.
     """
-    path = found_path(folder, split, number, other)
-    if path.exists():
-        check_constants(path, constants_of_hypotheses())
+    paths = {world: found_path(folder, split, number, world) for world in worlds}
+    for path in paths.values():
+        if path.exists():
+            check_constants(path, constants_of_hypotheses())
+    missing = [world for world in worlds if not paths[world].exists()]
+    if not missing:
         return
     search = make_search(CameraWorld.load(folder, split, number), split, number)
-    follower, reach_m, kept = DriveFollower(search), REACH_M[split.is_outdoors(number)], []
-    for _, drive in drives_of(folder, split, number, other):
-        clouds = [
-            DriveCloud(cloud, odom, search.find(cloud, odom.rotation, reach_m=reach_m))
-            for cloud, odom in zip(drive.clouds, drive.odom_from_camera, strict=True)
-        ]
-        # as on a robot: the clouds so far
-        drives = [follower.find(clouds[:count]) for count in range(2, len(clouds) + 1)]
-        kept.append(([one.found for one in clouds], drives))
-    save_drives(path, kept, constants_of_hypotheses())
+    for world in missing:
+        drives, reach_m = CameraWorld.load(folder, split, world).drives, REACH_M[split.is_outdoors(number)]
+        kept = [_search_drive(search, drive, reach_m) for drive in drives]
+        save_drives(paths[world], kept, constants_of_hypotheses())
+
+
+def _search_drive(search: CameraCloudSearch, drive: CameraDrive, reach_m: float) -> tuple[Clouds, Drives]:
+    clouds = [
+        DriveCloud(cloud, odom, search.find(cloud, odom.rotation, reach_m=reach_m))
+        for cloud, odom in zip(drive.clouds, drive.odom_from_camera, strict=True)
+    ]
+    follower = DriveFollower(search)
+    # as on a robot: the clouds so far
+    return [one.found for one in clouds], [follower.find(clouds[:count]) for count in range(2, len(clouds) + 1)]
 
 
 def found_path(folder: Path, split: CameraSplit, number: int, other: int) -> Path:

@@ -17,18 +17,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from training.acceptance.camera_recording import label_pose
-from training.acceptance.evidence_table import EvidenceTable, RecordedQuery
+from training.acceptance.evidence_table import OWN, EvidenceTable, RecordedQuery
 from training.acceptance.kept_hypotheses import RecordedDrive
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, EVIDENCE_OF
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
-from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
 from vloc_ros.core.localization.camera_drive_search import join_all
+from vloc_ros.core.localization.camera_errors import CameraErrors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +41,8 @@ class RecordedTable:
         covariances: (N, 6, 6) of all, not calibrated.
         voxels_m: (N,) size of the voxels of their maps.
         clouds: (Q,) number of clouds of each query.
+        drives: (Q,) number of the drive in a map that each query is of.
+        negatives: number of different drives of other places, each counted once however many maps it is searched in.
     """
 
     table: EvidenceTable
@@ -48,6 +50,13 @@ class RecordedTable:
     covariances: Array
     voxels_m: Array
     clouds: Array
+    drives: Array
+    negatives: int
+
+    def by_drive(self) -> EvidenceTable:
+        """The table with all queries of a drive in a map as one, so that one that is accepted counts as one."""
+        _, first, which = np.unique(self.drives, return_index=True, return_inverse=True)
+        return replace(self.table, query=which[self.table.query], queries=self.table.queries[first])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +64,7 @@ class _Query:
     """The hypotheses of the camera at one cloud of a drive."""
 
     drive: RecordedDrive
+    number: int
     cloud: int
     clouds: int
     found: Sequence[CameraHypothesis]
@@ -62,7 +72,8 @@ class _Query:
 
 def table_of_clouds(recorded: Sequence[RecordedDrive]) -> RecordedTable:
     """Of single clouds: each is a query."""
-    return _table([_Query(one, k, 1, found) for one in recorded for k, found in enumerate(one.clouds)], CAMERA_KIND)
+    queries = [_Query(one, n, k, 1, found) for n, one in enumerate(recorded) for k, found in enumerate(one.clouds)]
+    return _table(queries, CAMERA_KIND)
 
 
 def table_of_drives(recorded: Sequence[RecordedDrive]) -> RecordedTable:
@@ -71,11 +82,11 @@ def table_of_drives(recorded: Sequence[RecordedDrive]) -> RecordedTable:
 
 
 def _joined(recorded: Sequence[RecordedDrive]) -> Iterator[_Query]:
-    for one in recorded:
+    for number, one in enumerate(recorded):
         for count, found in enumerate(one.drives, 2):
             odometry = one.odom_from_camera[:count]
-            joined = join_all(found, odometry, drift=OdometryDrift(), voxel_m=one.voxel_m)
-            yield _Query(one, count - 1, count, joined)
+            joined = join_all(found, odometry, errors=CameraErrors(), voxel_m=one.voxel_m)
+            yield _Query(one, number, count - 1, count, joined)
 
 
 def _table(queries: Sequence[_Query], kind: str) -> RecordedTable:
@@ -91,7 +102,13 @@ def _table(queries: Sequence[_Query], kind: str) -> RecordedTable:
         np.array([one.covariance for _, one, _ in found]).reshape(-1, 6, 6),
         np.array([query.drive.voxel_m for query, _, _ in found]),
         np.array([query.clouds for query in queries]),
+        np.array([query.number for query in queries]),
+        len({_identify(query.drive) for query in queries if query.drive.kind != OWN}),
     )
+
+
+def _identify(drive: RecordedDrive) -> tuple[int, bytes]:
+    return drive.world, b"".join(pose.matrix.tobytes() for pose in drive.odom_from_camera)
 
 
 def _label(query: _Query, one: CameraHypothesis) -> int:

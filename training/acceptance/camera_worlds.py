@@ -23,12 +23,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from training.acceptance import recording_quality
-from training.acceptance.evidence_table import ALIASED, OWN
 from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
 from training.acceptance.recording_quality import MapQuality, draw_camera_quality, draw_map_quality
 from training.acceptance.rough_recordings import RoughRecording, scan_roughly
@@ -42,7 +42,7 @@ from vloc_ros.simulation.driving import drive_route, plan_route
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.town import with_other_cars
 from vloc_ros.simulation.trajectories import walk
-from vloc_ros.simulation.world import make_aliased_world, make_world
+from vloc_ros.simulation.world import make_world
 
 CONDITIONS = ("street, same direction", "street, opposite direction", "indoors")
 SAME_DIRECTION, OPPOSITE_DIRECTION, INDOORS = range(len(CONDITIONS))
@@ -74,16 +74,14 @@ class CameraSplit:
         seed: of the split.
         outdoors: number of worlds with streets; they come first.
         indoors: number of the others.
-        own: drives of each world.
-        aliased: drives in a world that looks like each mapped one.
+        drives: of each world; in the maps of other worlds they are negatives.
     """
 
     name: str
     seed: int
     outdoors: int
     indoors: int
-    own: int = 2
-    aliased: int = 1
+    drives: int = 3
 
     @property
     def numbers(self) -> range:
@@ -100,19 +98,22 @@ class CameraSplit:
             return _OUTDOOR[number % len(_OUTDOOR)]
         return _INDOOR[(number - self.outdoors) % len(_INDOOR)]
 
-    def alike(self, number: int) -> list[int]:
-        """The other worlds on the same side of the door."""
-        return [
-            other for other in self.numbers if other != number and self.is_outdoors(other) == self.is_outdoors(number)
-        ]
+    def others(self, number: int) -> list[int]:
+        """The other worlds on the same side of the door, those of the same kind and of another one in turns."""
+        count, found = len(self.numbers), list[list[int]]([[], []])
+        for other in sorted(self.numbers, key=lambda other: (other - number) % count):
+            if other != number and self.is_outdoors(other) == self.is_outdoors(number):
+                found[self.kind(other) != self.kind(number)].append(other)
+        pairs = zip_longest(*found)
+        return [other for pair in pairs for other in pair if other is not None]
 
 
 SPLITS = {
     one.name: one
     for one in (
-        CameraSplit("fit", 172000, 2, 4),
-        CameraSplit("choose", 182000, 3, 5),
-        CameraSplit("report", 192000, 2, 4),
+        CameraSplit("fit", 172000, 6, 10),
+        CameraSplit("choose", 182000, 8, 15),
+        CameraSplit("report", 202000, 6, 10),
     )
 }
 
@@ -122,14 +123,12 @@ class CameraDrive:
     """The clouds of one drive of a camera.
 
     Attributes:
-        kind: `OWN` or `ALIASED`.
         condition: number in `CONDITIONS`.
         clouds: in the optical frames.
         odom_from_camera: of each, by odometry.
-        map_from_camera: the true poses; of an aliased world in that world.
+        map_from_camera: the true poses.
     """
 
-    kind: int
     condition: int
     clouds: tuple[CameraCloud, ...]
     odom_from_camera: tuple[Pose, ...]
@@ -143,7 +142,7 @@ class CameraWorld:
     Attributes:
         scans: of the map, each (N, 3) float32.
         map_from_scan: their poses.
-        drives: in it, and in one that looks like it.
+        drives: in it.
     """
 
     scans: tuple[Array, ...]
@@ -161,13 +160,12 @@ class CameraWorld:
         with np.load(_path(folder, split, number)) as arrays:
             drives = [
                 CameraDrive(
-                    int(kind),
                     int(condition),
                     tuple(_cloud(arrays[f"drive-{k}-{cloud}"]) for cloud in range(len(arrays[f"truth-{k}"]))),
                     tuple(map(_pose, arrays[f"odometry-{k}"])),
                     tuple(map(_pose, arrays[f"truth-{k}"])),
                 )
-                for k, (kind, condition) in enumerate(arrays["kinds"])
+                for k, condition in enumerate(arrays["conditions"])
             ]
             poses = tuple(_pose(matrix) for matrix in arrays["map-poses"])
             return CameraWorld(tuple(arrays[f"map-{k}"] for k in range(len(poses))), poses, tuple(drives))
@@ -210,11 +208,11 @@ def simulate(folder: Path, split: CameraSplit, number: int) -> None:
     drives = list(_drives(split, number))
     for k, one in enumerate(drives):
         for j, cloud in enumerate(one.clouds):
-            rows = np.column_stack([cloud.points, cloud.stds_m, cloud.rays]).astype(np.float32)
+            rows = np.column_stack([cloud.points, cloud.stds_m, cloud.rays, cloud.centres]).astype(np.float32)
             arrays[f"drive-{k}-{j}"] = rows
         arrays[f"odometry-{k}"] = np.array([pose.matrix for pose in one.odom_from_camera])
         arrays[f"truth-{k}"] = np.array([pose.matrix for pose in one.map_from_camera])
-    arrays["kinds"] = np.array([(one.kind, one.condition) for one in drives]).reshape(-1, 2)
+    arrays["conditions"] = np.array([one.condition for one in drives], int)
     save_with_constants(path, constants_of_clouds(), arrays)
 
 
@@ -226,15 +224,12 @@ def _world(split: CameraSplit, number: int) -> World:
 def _drives(split: CameraSplit, number: int) -> Iterator[CameraDrive]:
     world, seed, outdoors = _world(split, number), split.seed + number + 500, split.is_outdoors(number)
     today = with_other_cars(world, seed) if outdoors else world
-    for k in range(split.own):
+    for k in range(split.drives):
         condition = (SAME_DIRECTION, OPPOSITE_DIRECTION)[k % 2] if outdoors else INDOORS
-        yield from _drive(today, seed + k, OWN, condition)
-    condition = SAME_DIRECTION if outdoors else INDOORS
-    for k in range(split.aliased):
-        yield from _drive(make_aliased_world(world, seed + k), seed + split.own + k, ALIASED, condition)
+        yield from _drive(today, seed + 51 * k, condition)
 
 
-def _drive(world: World, seed: int, kind: int, condition: int) -> Iterator[CameraDrive]:
+def _drive(world: World, seed: int, condition: int) -> Iterator[CameraDrive]:
     """A drive with odometry that drifts, if enough of it is seen."""
     rng, outdoors = np.random.default_rng([seed, condition]), bool(world.roads)
     step_m, camera = rng.uniform(*_SPACING_M[outdoors]), _CAMERAS[outdoors][seed % 2]
@@ -261,7 +256,7 @@ def _drive(world: World, seed: int, kind: int, condition: int) -> Iterator[Camer
                 break
         else:
             of_clouds = tuple(odometry[end - first] for end in last)
-            yield CameraDrive(kind, condition, tuple(clouds), of_clouds, tuple(poses[end] for end in last))
+            yield CameraDrive(condition, tuple(clouds), of_clouds, tuple(poses[end] for end in last))
             return
 
 
@@ -280,7 +275,7 @@ def _way(world: World, step_m: float, seed: int, *, backwards: bool) -> list[Pos
 
 def _cloud(rows: Array) -> CameraCloud:
     values = rows.astype(float)
-    return CameraCloud(values[:, :3], values[:, 3], values[:, 4:])
+    return CameraCloud(values[:, :3], values[:, 3], values[:, 4:7], values[:, 7:])
 
 
 def _pose(matrix: Array) -> Pose:

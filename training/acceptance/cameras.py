@@ -36,56 +36,31 @@ import numpy as np
 from training.acceptance.camera_recording import collect
 from training.acceptance.camera_tables import RecordedTable, table_of_clouds, table_of_drives
 from training.acceptance.camera_worlds import CONDITIONS, SPLITS
-from training.acceptance.evidence_table import ALIASED, FOREIGN, KINDS_OF_QUERY, OWN, EvidenceTable
+from training.acceptance.evidence_table import ALIASED, FOREIGN, KINDS_OF_QUERY, OWN
 from training.acceptance.fit import RATES, choose_thresholds, fit_terms
-from training.acceptance.kept_hypotheses import RecordedDrive
 from training.acceptance.leaders import score_rows
 from training.acceptance.scans import find_best, measure_consistency, refuse_known_wrong
 from training.framework.command import make_parser, run_command
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, fit_calibration
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, AcceptanceModel
+from vloc_ros.core.localization.acceptance import AcceptanceModel
 from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 
 _NAME = "acceptance.cameras"
 # drives are few: each counts once, however many clouds it has and maps it is searched in
 _RATES = (*RATES, 0.2, 0.3, 0.5)
-# so few negatives do not show the surest wrong pose: thresholds stand at odds of a half more than it has
-_ABOVE_WRONG = np.log(1.5)
-# of drives, evidence that tells more of how clean a recording is than of the pose is left out; the rest is relative: to
-# the other poses that a cloud's search finds, to odometry, to the best pose elsewhere
-_LEFT_OUT = {CAMERA_KIND: (), DRIVE_KIND: ("inliers", "strength", "found")}
 
 
-def fit_clouds(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
-    """The table of single clouds, with thresholds."""
-    fit, choose = (table_of_clouds(recorded[name]).table for name in ("fit", "choose"))
-    return _choose(_fit(fit), fit, choose, recorded["choose"])
+def fit_model(fit: RecordedTable, choose: RecordedTable) -> AcceptanceModel:
+    """The terms by the worlds to fit, and the thresholds by those to choose.
 
-
-def fit_drives(recorded: dict[str, list[RecordedDrive]]) -> AcceptanceModel:
-    """The table of drives, with thresholds."""
-    fit, choose = (table_of_drives(recorded[name]).table for name in ("fit", "choose"))
-    return _choose(_fit(fit), fit, choose, recorded["choose"])
-
-
-def _fit(table: EvidenceTable) -> AcceptanceModel:
-    kind = table.evidence_kind
-    return fit_terms(table, name=kind, left_out=_LEFT_OUT[kind])
-
-
-def _choose(
-    model: AcceptanceModel, fit: EvidenceTable, choose: EvidenceTable, drives: Sequence[RecordedDrive]
-) -> AcceptanceModel:
-    """The model with thresholds that no wrong answer of either split comes near, and that are better than chance."""
-    independent = len({_identify(one) for one in drives if one.kind == FOREIGN})
-    thresholds = choose_thresholds(model, choose, rates=_RATES, independent=independent)
-    chosen = refuse_known_wrong(thresholds, fit, choose)
-    return replace(chosen, thresholds=np.maximum(chosen.thresholds, 0.0) + _ABOVE_WRONG)
-
-
-def _identify(drive: RecordedDrive) -> tuple[int, bytes]:
-    return drive.world, b"".join(pose.matrix.tobytes() for pose in drive.odom_from_camera)
+    A rate of false accepts is one of drives, of which any pose is accepted. No wrong answer of either is accepted, nor
+    one that is more likely wrong than right.
+    """
+    model = fit_terms(fit.table, name=fit.table.evidence_kind)
+    chosen = choose_thresholds(model, choose.by_drive(), rates=_RATES, independent=choose.negatives)
+    chosen = refuse_known_wrong(chosen, fit.table, choose.table)
+    return replace(chosen, thresholds=np.maximum(chosen.thresholds, 0.0))
 
 
 def summarize(model: AcceptanceModel, recorded: RecordedTable) -> dict[str, Any]:
@@ -115,28 +90,37 @@ def summarize(model: AcceptanceModel, recorded: RecordedTable) -> dict[str, Any]
 
 
 def select_known(model: AcceptanceModel, recorded: RecordedTable, *, least_score: float) -> tuple[Array, Array]:
-    """(N, 6) errors and (N, 6, 6) covariances of hypotheses of some score that are not wrong, positions in voxels."""
+    """(N, 6) errors and (N, 6, 6) covariances of the best hypotheses of some score, positions in voxels.
+
+    Of each query the best alone is published; others that are not wrong are optima beside it. Those that are wrong have
+    no covariance that fits.
+    """
+    scores, query = score_rows(model, recorded.table.evidence), recorded.table.query
+    best = np.full(len(recorded.table.queries), -np.inf)
+    np.maximum.at(best, query, scores)
     known = np.isfinite(recorded.errors).all(axis=1)
-    chosen = known & (score_rows(model, recorded.table.evidence) >= least_score)
+    chosen = known & (scores >= least_score) & (scores == best[query])
     units = np.column_stack([np.repeat(recorded.voxels_m[chosen, None], 3, axis=1), np.ones((chosen.sum(), 3))])
     return recorded.errors[chosen] / units, recorded.covariances[chosen] / (units[:, :, None] * units[:, None])
 
 
 def calibrate(model: AcceptanceModel, tables: Sequence[RecordedTable]) -> CovarianceCalibration:
-    """Of all hypotheses that are more likely right than wrong and are not wrong: accepted ones are fewer."""
+    """Of the best hypotheses that are more likely right than wrong and are not wrong: accepted ones are fewer.
+
+    They are too few to make any covariance smaller than the geometry has it.
+    """
     errors, covariances = zip(*(select_known(model, one, least_score=0.0) for one in tables), strict=True)
-    return fit_calibration(np.concatenate(errors), np.concatenate(covariances))
+    fitted = fit_calibration(np.concatenate(errors), np.concatenate(covariances))
+    return fitted if fitted.scale > 1.0 else CovarianceCalibration(samples=fitted.samples)
 
 
 def _run(args: argparse.Namespace) -> None:
     recorded = {name: collect(args.data, split, maps=args.maps, others=args.others) for name, split in SPLITS.items()}
-    of_cloud = fit_clouds(recorded)
-    of_drive, folder = fit_drives(recorded), args.out or FOLDER
-    clouds = {name: table_of_clouds(drives) for name, drives in recorded.items()}
-    drives = {name: table_of_drives(those) for name, those in recorded.items()}
-    figures = dict[str, Any]()
-    for model, tables in ((of_cloud, clouds), (of_drive, drives)):
-        calibration = calibrate(model, [tables["fit"], tables["choose"]])
+    folder, figures = args.out or FOLDER, dict[str, Any]()
+    for make_table in (table_of_clouds, table_of_drives):
+        tables = {name: make_table(drives) for name, drives in recorded.items()}
+        model = fit_model(tables["fit"], tables["choose"])
+        calibration = calibrate(model, [tables["fit"]])
         write_acceptance_table(folder / f"{model.kind}.json", model, calibration)
         figures[model.kind] = {
             name: summarize(model, table)

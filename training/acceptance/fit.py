@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -63,7 +63,7 @@ class AcceptanceError(VlocError):
     """The evidence does not suffice to fit a table."""
 
 
-def fit_terms(table: EvidenceTable, *, name: str, left_out: Collection[str] = ()) -> AcceptanceModel:
+def fit_terms(table: EvidenceTable, *, name: str) -> AcceptanceModel:
     """The terms of a model, without thresholds.
 
     Each piece of evidence has knots at quantiles, and contributes a non-negative step between each two of them, so that
@@ -77,7 +77,6 @@ def fit_terms(table: EvidenceTable, *, name: str, left_out: Collection[str] = ()
     Args:
         table: recorded hypotheses.
         name: of the model.
-        left_out: evidence that counts for nothing.
     """
     table = table.without(FURNISHED_ALIKE)
     least = LEAST_INLIERS[table.evidence_kind]
@@ -86,7 +85,7 @@ def fit_terms(table: EvidenceTable, *, name: str, left_out: Collection[str] = ()
     if not right.any() or right.all():
         raise AcceptanceError(f"{int(right.sum())} of {len(right)} hypotheses are right, expected right and wrong ones")
     weights = _weights(right, table.column("condition")[mine], table.column("kind")[mine])
-    additive = [piece for piece in table.names if piece != "margin" and piece not in left_out]
+    additive = [piece for piece in table.names if piece != "margin"]
     columns = [table.names.index(piece) for piece in additive]
     count = KNOTS_OF_DRIVES if table.evidence_kind == DRIVE_KIND else KNOTS
     knots = [_knots(evidence[:, column], right, count=count) for column in columns]
@@ -99,7 +98,6 @@ def fit_terms(table: EvidenceTable, *, name: str, left_out: Collection[str] = ()
         ascents = np.concatenate([[0.0], np.cumsum(increments[start : start + count])])
         terms[piece] = EvidenceTerm(of_piece, ascents - ascents[-1])
         start += count
-    terms |= {piece: EvidenceTerm(np.zeros(1), np.zeros(1)) for piece in left_out}
     ascents = np.concatenate([[0.0], np.cumsum(margin_increments)])
     margin = EvidenceTerm(MARGIN_KNOTS, ascents - ascents[list(MARGIN_KNOTS).index(0.0)])
     return _scale(

@@ -28,12 +28,13 @@ from training.acceptance.kept_arrays import save_with_constants
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import CAMERA_EVIDENCE, CameraEvidence
-from vloc_ros.core.localization.camera_drive_following import best_of, is_found
+from vloc_ros.core.localization.camera_drive_following import prefer
 from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis
+from vloc_ros.core.localization.camera_errors import COMMON
 
 # of a row: the drive, how many clouds are compared, the hypothesis, the cloud; then of the cloud's hypothesis there
-_NUMBERS = ("drive", "clouds", "hypothesis", "cloud", "scene", "agrees", "found", "points", "cells")
-_POSE, _UNCERTAINTY = 7, 6 + 36
+_NUMBERS = ("drive", "clouds", "hypothesis", "cloud", "scene", "agrees", "points", "cells")
+_POSE, _ERRORS, _COVARIANCE = 7, 6 * COMMON, 36
 
 Clouds = Sequence[Sequence[CameraHypothesis]]
 Drives = Sequence[Sequence[DriveHypothesis]]
@@ -70,45 +71,47 @@ def save_drives(path: Path, kept: Sequence[tuple[Clouds, Drives]], constants: Ma
     """Write what was found for some drives: of each that of its clouds, and that of its first two, three and so on."""
     rows, cells = list[Array](), [np.zeros(0, np.int64)]
 
-    def add(numbers: Sequence[int], one: CameraHypothesis, *, agrees: bool, found: bool) -> None:
+    def add(numbers: Sequence[int], one: CameraHypothesis, *, agrees: bool) -> None:
         poses = [np.concatenate([p.translation, p.quaternion]) for p in (one.scene_from_camera, one.map_from_camera)]
-        head = [*numbers, one.scene, agrees, found, one.points, len(one.cells)]
-        rows.append(np.concatenate([head, *poses, one.evidence.values(), one.scale_error, one.covariance.ravel()]))
+        head = [*numbers, one.scene, agrees, one.points, len(one.cells)]
+        rows.append(
+            np.concatenate([head, *poses, one.evidence.values(), one.common_errors.ravel(), one.covariance.ravel()])
+        )
         cells.append(one.cells)
 
     for drive, (clouds, drives) in enumerate(kept):
         for k, hypotheses in enumerate(clouds):
             for rank, one in enumerate(hypotheses):
-                add((drive, 1, rank, k), one, agrees=True, found=True)
+                add((drive, 1, rank, k), one, agrees=True)
         for count, of_drive in enumerate(drives, 2):
             for rank, whole in enumerate(of_drive):
                 for k, at in enumerate(whole.at):
-                    add((drive, count, rank, k), at, agrees=whole.agrees[k], found=whole.found[k])
-    width = len(_NUMBERS) + 2 * _POSE + len(CAMERA_EVIDENCE) + _UNCERTAINTY
+                    add((drive, count, rank, k), at, agrees=whole.agrees[k])
+    width = len(_NUMBERS) + 2 * _POSE + len(CAMERA_EVIDENCE) + _ERRORS + _COVARIANCE
     arrays = {"rows": np.reshape(rows, (-1, width)), "cells": np.concatenate(cells)}
     save_with_constants(path, constants, arrays)
 
 
 def load_drives(
-    path: Path, drives: Sequence[tuple[int, CameraDrive]], *, world: int, map_number: int, voxel_m: float
+    path: Path, drives: Sequence[CameraDrive], *, kind: int, world: int, map_number: int, voxel_m: float
 ) -> list[RecordedDrive]:
-    """What was found for some drives, each with its kind, of a world in a map."""
+    """What was found for some drives of a world, queries of a kind, in a map."""
     with np.load(path) as arrays:
         rows, cells = arrays["rows"], arrays["cells"]
     ends = np.cumsum(rows[:, _NUMBERS.index("cells")]).astype(int)
     of_drive: list[tuple[list[list[CameraHypothesis]], list[list[_Whole]]]] = [
-        ([[] for _ in one.clouds], [[] for _ in one.clouds[1:]]) for _, one in drives
+        ([[] for _ in one.clouds], [[] for _ in one.clouds[1:]]) for one in drives
     ]
     for row, end in zip(rows, ends, strict=True):
-        drive, clouds, rank, cloud, _, agrees, found, _, count = row[: len(_NUMBERS)].astype(int)
+        drive, clouds, rank, cloud, _, agrees, _, count = row[: len(_NUMBERS)].astype(int)
         one = _read(row, cells[end - count : end])
         if clouds == 1:
             of_drive[drive][0][cloud].append(one)
             continue
         wholes = of_drive[drive][1][clouds - 2]
         if rank == len(wholes):
-            wholes.append(_Whole([], [], []))
-        wholes[rank].add(one, agrees=bool(agrees), found=bool(found))
+            wholes.append(_Whole([], []))
+        wholes[rank].add(one, agrees=bool(agrees))
     return [
         RecordedDrive(
             kind,
@@ -121,7 +124,7 @@ def load_drives(
             tuple(map(tuple, singles)),
             tuple(tuple(whole.freeze(singles, voxel_m) for whole in wholes) for wholes in joint),
         )
-        for (kind, one), (singles, joint) in zip(drives, of_drive, strict=True)
+        for one, (singles, joint) in zip(drives, of_drive, strict=True)
     ]
 
 
@@ -131,18 +134,16 @@ class _Whole:
 
     at: list[CameraHypothesis]
     agrees: list[bool]
-    found: list[bool]
 
-    def add(self, one: CameraHypothesis, *, agrees: bool, found: bool) -> None:
+    def add(self, one: CameraHypothesis, *, agrees: bool) -> None:
         """The next cloud."""
         self.at.append(one)
         self.agrees.append(agrees)
-        self.found.append(found)
 
     def freeze(self, singles: Clouds, voxel_m: float) -> DriveHypothesis:
         """The hypothesis, by the hypotheses of the single clouds."""
-        first = [is_found(best_of(own), at, voxel_m=voxel_m) for own, at in zip(singles, self.at, strict=False)]
-        return DriveHypothesis(tuple(self.at), tuple(self.agrees), tuple(self.found), tuple(first))
+        preferences = [prefer(own, at, voxel_m=voxel_m) for own, at in zip(singles, self.at, strict=False)]
+        return DriveHypothesis(tuple(self.at), tuple(self.agrees), tuple(preferences))
 
 
 def _read(row: Array, cells: Array) -> CameraHypothesis:
@@ -151,15 +152,15 @@ def _read(row: Array, cells: Array) -> CameraHypothesis:
     in_scene, in_map = (
         Pose.from_quaternion(row[at + 3 : at + _POSE], row[at : at + 3]) for at in (start, start + _POSE)
     )
-    evidence, uncertainty = row[start + 2 * _POSE : -_UNCERTAINTY], row[-_UNCERTAINTY:]
+    evidence, uncertainty = np.split(row[start + 2 * _POSE :], [-_ERRORS - _COVARIANCE])
     return CameraHypothesis(
         int(numbers["scene"]),
         "map",
         in_scene,
         in_map,
         CameraEvidence(**dict(zip(CAMERA_EVIDENCE, map(float, evidence), strict=True))),
-        uncertainty[6:].reshape(6, 6),
-        uncertainty[:6],
+        uncertainty[_ERRORS:].reshape(6, 6),
+        uncertainty[:_ERRORS].reshape(6, COMMON),
         int(numbers["points"]),
         cells,
     )

@@ -91,6 +91,21 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="DEG",
         help="standard deviation of odometry's yaw after one metre, degrees (default: 0.1)",
     )
+    parser.add_argument(
+        "--focal-std",
+        type=float,
+        default=0.003,
+        metavar="SHARE",
+        help="standard deviation of the relative error of the focal length (default: 0.003)",
+    )
+    parser.add_argument(
+        "--extrinsics-std",
+        type=float,
+        default=0.2,
+        metavar="DEG",
+        help="standard deviation of the rotation between the camera and odometry, about each axis, degrees "
+        "(default: 0.2)",
+    )
     parser.add_argument("--out", type=Path, metavar="RESULTS", help="folder to write: poses.txt and results.jsonl")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results and hypotheses as JSON")
     parser.add_argument("--overlays", type=Path, metavar="DIR", help="folder to write images with the map's points to")
@@ -105,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.assembly import build_camera_drive_search
     from vloc_ros.cli.outputs import results_at
     from vloc_ros.core.config import LocalizerConfig
-    from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
+    from vloc_ros.core.localization.camera_errors import CameraErrors
     from vloc_ros.evaluation.camera_drives import LocatedCamera, find_poses, settle_drive
     from vloc_ros.storage.atomic import write_bytes_atomically
     from vloc_ros.storage.cameras import read_camera
@@ -114,8 +129,13 @@ def run(args: argparse.Namespace) -> int:
 
     paths, odometry, truth = _read_drive(args)
     out, camera = results_at(args.out) if args.out else "", read_camera(args.camera)
-    drift = OdometryDrift(args.scale_std, math.radians(args.yaw_std))
-    search, stereo = build_camera_drive_search(LocalizerConfig(), read_map(args.map), drift=drift)
+    errors = CameraErrors(
+        scale_std=args.scale_std,
+        yaw_std_rad=math.radians(args.yaw_std),
+        focal_std=args.focal_std,
+        extrinsics_std_rad=math.radians(args.extrinsics_std),
+    )
+    search, stereo = build_camera_drive_search(LocalizerConfig(), read_map(args.map), errors=errors)
     chosen = _choose(args, odometry, truth, stereo)
     rows, located = list[dict[str, Any]](), list[LocatedCamera]()
     reach = {"reach_m": args.reach, "reach_up_m": args.reach_up}
@@ -127,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
             row["overlay_score"] = _draw(drawn, search.of_clouds, camera, one, far_m=stereo.farthest_m)
         rows.append(row)
         located.append(replace(one, image=one.image[:0]))  # those of a long drive would fill the memory
-    results, of_drive = settle_drive(located, odometry, drift=drift)
+    results, of_drive = settle_drive(located, odometry, errors=errors)
     for row, result in zip(rows, results, strict=True):
         row |= _decision(result)
     accepted = sum(result.ok for result in results)
@@ -214,10 +234,12 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--reach {args.reach:g}: expected more than 0 m, such as 1")
     if not 0 <= args.reach_up < math.inf:
         raise InputError(f"--reach-up {args.reach_up:g}: expected 0 m or more, such as 0.5")
-    if not 0 <= args.yaw_std < 90:
-        raise InputError(f"--yaw-std {args.yaw_std:g}: expected 0 degrees or more, such as 0.1")
-    if not 0 <= args.scale_std < 1:
-        raise InputError(f"--scale-std {args.scale_std:g}: expected a share from 0 to 1, such as 0.01 for one percent")
+    for option, degrees in (("--yaw-std", args.yaw_std), ("--extrinsics-std", args.extrinsics_std)):
+        if not 0 <= degrees < 90:
+            raise InputError(f"{option} {degrees:g}: expected 0 degrees or more, such as 0.1")
+    for option, share in (("--scale-std", args.scale_std), ("--focal-std", args.focal_std)):
+        if not 0 <= share < 1:
+            raise InputError(f"{option} {share:g}: expected a share from 0 to 1, such as 0.01 for one percent")
     if args.overlays and args.overlays.resolve() == args.images.resolve():
         raise InputError(f"--overlays {args.overlays}: holds the images, which they would replace; name another folder")
 

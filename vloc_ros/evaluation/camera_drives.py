@@ -30,8 +30,8 @@ from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_drive_following import DriveCloud
-from vloc_ros.core.localization.camera_drive_hypotheses import OdometryDrift
 from vloc_ros.core.localization.camera_drive_search import MOST_CLOUDS, CameraDriveSearch
+from vloc_ros.core.localization.camera_errors import CameraErrors
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.storage.images import read_image
 
@@ -132,7 +132,7 @@ def find_poses(
 
 
 def settle_drive(
-    located: Sequence[LocatedCamera], odom_from_camera: Sequence[Pose], *, drift: OdometryDrift
+    located: Sequence[LocatedCamera], odom_from_camera: Sequence[Pose], *, errors: CameraErrors
 ) -> tuple[list[LocalizationResult], LocalizationResult]:
     """The results of a drive's images, and that of the drive.
 
@@ -143,18 +143,18 @@ def settle_drive(
     Args:
         located: the images of one drive.
         odom_from_camera: of all images of it.
-        drift: of odometry.
+        errors: of odometry and calibration.
     """
     accepted = [one for one in located if one.result.ok and one.clouds > 1]
     results = [
-        _unless_contradicted(one, accepted, odom_from_camera, drift)
+        _unless_contradicted(one, accepted, odom_from_camera, errors)
         if one.result.ok and one.clouds == 1
         else one.result
         for one in located
     ]
     for k, one in enumerate(accepted):
         for other in accepted[:k]:
-            if _contradict(one, other, odom_from_camera, drift):
+            if _contradict(one, other, odom_from_camera, errors):
                 reason = f"images {other.name} and {one.name} lead to poses that contradict odometry"
                 return [
                     result.refused_as(Status.AMBIGUOUS, reason) if result.ok else result for result in results
@@ -169,19 +169,19 @@ def settle_drive(
 
 
 def _unless_contradicted(
-    one: LocatedCamera, accepted: Sequence[LocatedCamera], odom_from_camera: Sequence[Pose], drift: OdometryDrift
+    one: LocatedCamera, accepted: Sequence[LocatedCamera], odom_from_camera: Sequence[Pose], errors: CameraErrors
 ) -> LocalizationResult:
     """The result of a single cloud, or its refusal where a pose by several clouds contradicts it."""
     for other in accepted:
         first, second = sorted((one, other), key=lambda located: located.number)
-        if _contradict(second, first, odom_from_camera, drift):
+        if _contradict(second, first, odom_from_camera, errors):
             reason = f"the pose contradicts that of image {other.name} by odometry"
             return one.result.refused_as(Status.AMBIGUOUS, reason)
     return one.result
 
 
 def _contradict(
-    one: LocatedCamera, other: LocatedCamera, odom_from_camera: Sequence[Pose], drift: OdometryDrift
+    one: LocatedCamera, other: LocatedCamera, odom_from_camera: Sequence[Pose], errors: CameraErrors
 ) -> bool:
     first, second = other.result, one.result
     assert first.map_from_rig is not None
@@ -196,7 +196,7 @@ def _contradict(
     path = [pose.translation for pose in odom_from_camera[other.number : one.number + 1]]
     travelled_m = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
     shift = first.map_from_rig.rotation @ moved.translation
-    allowed = carried + second.covariance + drift.covariance(shift, travelled_m=travelled_m)
+    allowed = carried + second.covariance + errors.drift(shift, travelled_m=travelled_m)
     return float(error @ np.linalg.solve(allowed, error)) > _CONTRADICTS
 
 

@@ -57,12 +57,6 @@ def test_scores_are_log_odds_that_hold_on_other_evidence() -> None:
     assert ((scores > 0) == (other.label == 1)).mean() > 0.745
 
 
-def test_evidence_that_is_left_out_counts_for_nothing() -> None:
-    terms = fit_terms(_table(0), name="test", left_out=("inliers",)).terms
-    assert not terms["inliers"].contributions.any()
-    assert terms["coverage"].contributions[0] < -0.5
-
-
 def test_noise_contributes_little_and_evidence_much() -> None:
     spans = {name: -term.contributions[0] for name, term in fit_terms(_table(0), name="test").terms.items()}
     informative = {"inliers", "coverage"}

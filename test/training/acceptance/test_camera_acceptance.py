@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,11 @@ import pytest
 
 pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
 
-from training.acceptance.camera_recording import label_pose, next_alike, take_turns
+from training.acceptance.camera_recording import kind_of, label_pose, take_turns
 from training.acceptance.camera_tables import RecordedTable, table_of_clouds, table_of_drives
-from training.acceptance.camera_worlds import SPLITS, CameraDrive
-from training.acceptance.cameras import select_known
-from training.acceptance.evidence_table import FOREIGN, OWN, EvidenceTable, RecordedQuery
+from training.acceptance.camera_worlds import SPLITS, CameraDrive, CameraSplit
+from training.acceptance.cameras import calibrate, select_known
+from training.acceptance.evidence_table import ALIASED, FOREIGN, OWN, EvidenceTable, RecordedQuery
 from training.acceptance.kept_hypotheses import RecordedDrive, load_drives, save_drives
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Pose
@@ -35,6 +36,7 @@ from vloc_ros.core.localization.acceptance import CAMERA_KIND, DRIVE_KIND, EVIDE
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis, to_metres
 from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
 from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis
+from vloc_ros.core.localization.camera_errors import COMMON
 from vloc_ros.storage.acceptance_tables import read_acceptance_model, read_calibration
 
 
@@ -52,21 +54,27 @@ def test_no_world_serves_two_purposes() -> None:
     seeds = [{split.seed + number for number in split.numbers} for split in SPLITS.values()]
     assert len(set.union(*seeds)) == sum(map(len, seeds))
     assert all(
-        other != number for split in SPLITS.values() for number in split.numbers for other in split.alike(number)
+        other != number for split in SPLITS.values() for number in split.numbers for other in split.others(number)
     )
 
 
-def test_errors_are_calibrated_in_voxels_and_published_in_metres() -> None:
+def test_errors_of_the_best_hypotheses_are_calibrated_in_voxels_and_published_in_metres() -> None:
     model, names = read_acceptance_model(CAMERA_KIND), EVIDENCE_OF[CAMERA_KIND]
     strong = np.array([{"inliers": 9.0, "constraint": -0.5}.get(name, 5.0) for name in names], np.float32)
-    query = RecordedQuery(np.stack([strong, strong]), [-1, 0], OWN, 0, 0, 0, 0)
-    errors = np.stack([np.full(6, 0.4), np.full(6, np.nan)])
-    recorded = RecordedTable(
-        EvidenceTable.of_queries([query], CAMERA_KIND), errors, np.stack([np.eye(6)] * 2), np.full(2, 0.4), np.ones(1)
-    )
+    weaker = strong.copy()
+    weaker[names.index("support")] = 0.93
+    queries = [RecordedQuery(np.stack([strong, weaker]), [-1, 1], OWN, 0, 0, 0, 0),
+               RecordedQuery(strong[None], [0], OWN, 0, 0, 0, 0)]  # fmt: skip
+    errors = np.stack([np.full(6, 0.4), np.full(6, 0.1), np.full(6, np.nan)])
+    table = EvidenceTable.of_queries(queries, CAMERA_KIND)
+    recorded = RecordedTable(table, errors, np.stack([np.eye(6)] * 3), np.full(3, 0.4), np.ones(2), np.arange(2), 0)
     errors, covariances = select_known(model, recorded, least_score=0.0)
     np.testing.assert_allclose(errors, [[1.0, 1.0, 1.0, 0.4, 0.4, 0.4]])
     np.testing.assert_allclose(np.diag(covariances[0]), [6.25, 6.25, 6.25, 1.0, 1.0, 1.0])
+    smaller = calibrate(model, [recorded])
+    assert (smaller.scale, smaller.samples, smaller.floor.any()) == (1.0, 1, False)
+    worse = replace(recorded, errors=20.0 * recorded.errors)
+    assert calibrate(model, [worse]).scale > 1.0
     floor = to_metres(CovarianceCalibration(floor=np.ones(6)), voxel_m=0.4).floor
     np.testing.assert_allclose(floor, [0.16, 0.16, 0.16, 1.0, 1.0, 1.0])
 
@@ -77,10 +85,10 @@ def _drive(kind: int) -> RecordedDrive:
     evidence = CameraEvidence(7.0, 0.9, 0.7, 0.8, 0.95, 0.95, 1.0, -2.0, 1.5, 2.0)
     covariance = np.diag(np.repeat([0.02**2, 0.005**2], 3))
     at = tuple(
-        CameraHypothesis(0, "map", pose, pose, evidence, covariance, np.zeros(6), 900, 50 * k + np.arange(50))
+        CameraHypothesis(0, "map", pose, pose, evidence, covariance, np.zeros((6, COMMON)), 900, 50 * k + np.arange(50))
         for k, pose in enumerate(truth)
     )
-    drives = tuple((DriveHypothesis(at[:n], (True,) * n, (True,) * (n - 1) + (False,), (True,) * n),) for n in (2, 3))
+    drives = tuple((DriveHypothesis(at[:n], (True,) * n, (0.3,) * n),) for n in (2, 3))
     known = truth if kind == OWN else (None,) * 3
     return RecordedDrive(kind, 2, 5, 4, 0.1, known, truth, tuple((one,) for one in at), drives)
 
@@ -92,8 +100,17 @@ def test_each_cloud_and_each_count_of_clouds_is_a_query() -> None:
     drives = table_of_drives([_drive(OWN)])
     assert drives.table.label.tolist() == [1, 1]
     assert drives.clouds.tolist() == [2, 3]
-    assert drives.table.evidence_of("found").tolist() == pytest.approx([1 / 2, 2 / 3])
+    assert drives.table.evidence_of("preference").tolist() == pytest.approx([0.3, 0.3])
     assert np.abs(drives.errors).max() < 0.01
+
+
+def test_queries_of_one_drive_count_once_and_a_drive_in_two_maps_is_one_negative() -> None:
+    drives = table_of_drives([_drive(FOREIGN), _drive(FOREIGN), _drive(OWN)])
+    assert drives.drives.tolist() == [0, 0, 1, 1, 2, 2]
+    assert drives.negatives == 1
+    by_drive = drives.by_drive()
+    assert by_drive.query.tolist() == [0, 0, 1, 1, 2, 2]
+    assert by_drive.queries[:, 0].tolist() == [FOREIGN, FOREIGN, OWN]
 
 
 def test_of_another_place_every_hypothesis_is_wrong() -> None:
@@ -102,21 +119,28 @@ def test_of_another_place_every_hypothesis_is_wrong() -> None:
     assert np.isnan(drives.errors).all()
 
 
-def test_streets_and_rooms_take_turns_and_every_other_world_follows() -> None:
+def test_streets_and_rooms_take_turns() -> None:
     split = SPLITS["choose"]
     turns = take_turns(split)
     assert sorted(turns) == list(split.numbers)
     assert [split.is_outdoors(number) for number in turns[:4]] == [True, False, True, False]
-    assert next_alike(split, 1) == [2, 0]
-    assert all(sorted(next_alike(split, number)) == split.alike(number) for number in split.numbers)
+
+
+def test_worlds_of_a_maps_kind_and_of_other_kinds_take_turns_as_negatives() -> None:
+    split = CameraSplit("test", 0, 4, 6)
+    assert split.others(1) == [3, 2, 0]
+    kinds = [kind_of(split, 4, other) for other in split.others(4)]
+    assert kinds == [ALIASED, FOREIGN, FOREIGN, FOREIGN, FOREIGN]
+    assert kind_of(split, 4, 4) == OWN
+    assert all(split.is_outdoors(other) for other in split.others(0))
 
 
 def test_kept_drives_are_read_as_they_were_kept(tmp_path: Path) -> None:
     kept, path = _drive(OWN), tmp_path / "found.npz"
     save_drives(path, [(kept.clouds, kept.drives)], {})
-    drive = CameraDrive(OWN, 2, (None,) * 3, kept.odom_from_camera, kept.odom_from_camera)  # type: ignore[arg-type]
-    (read,) = load_drives(path, [(OWN, drive)], world=5, map_number=4, voxel_m=0.1)
-    assert read.drives[1][0].found == (True, True, False)
+    drive = CameraDrive(2, (None,) * 3, kept.odom_from_camera, kept.odom_from_camera)  # type: ignore[arg-type]
+    (read,) = load_drives(path, [drive], kind=OWN, world=5, map_number=4, voxel_m=0.1)
+    assert read.drives[1][0].preferences == (0.3, 0.3, 0.3)
     of_kept, of_read = kept.drives[1][0].at[2], read.drives[1][0].at[2]
     assert of_read.evidence == of_kept.evidence
     np.testing.assert_array_equal(of_read.cells, of_kept.cells)

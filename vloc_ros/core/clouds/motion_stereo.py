@@ -67,18 +67,20 @@ class CameraCloud:
         points: (N, 3) float64 metres in the optical frame of the last image.
         stds_m: (N,) standard deviation of each along its ray.
         rays: (N, 3) directions from the cameras to the points, of length 1, in the same frame.
+        centres: (N, 3) metres, the positions of the cameras that saw them, in the same frame.
     """
 
     points: Array
     stds_m: Array
     rays: Array
+    centres: Array
 
     def __len__(self) -> int:
         return len(self.points)
 
     def select(self, rows: Array) -> CameraCloud:
         """Some of the points."""
-        return CameraCloud(self.points[rows], self.stds_m[rows], self.rays[rows])
+        return CameraCloud(self.points[rows], self.stds_m[rows], self.rays[rows], self.centres[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,8 @@ class MotionStereo:
         for first, second in self._pairs([view.odom_from_camera for view in views]):
             part = self._triangulate(views[first], views[second], camera)
             last_from_first = views[-1].odom_from_camera.inverse() @ views[first].odom_from_camera
-            parts.append(
-                CameraCloud(last_from_first.apply(part.points), part.stds_m, part.rays @ last_from_first.rotation.T)
-            )
+            points, rays = last_from_first.apply(part.points), part.rays @ last_from_first.rotation.T
+            parts.append(CameraCloud(points, part.stds_m, rays, np.tile(last_from_first.translation, (len(part), 1))))
         return self._merge(parts)
 
     def first_used(self, odom_from_camera: Sequence[Pose]) -> int:
@@ -170,7 +171,7 @@ class MotionStereo:
         kept = (depth > 0) & (other_depth > 0) & (angle > _LEAST_ANGLE_RAD) & (depth < self.farthest_m)
         kept &= errors < _ERROR_PX
         stds = other_depth * _NOISE_PX / camera.intrinsics[0] / np.maximum(np.sin(angle), 1e-3)
-        return CameraCloud(points[kept], stds[kept], rays[kept])
+        return CameraCloud(points[kept], stds[kept], rays[kept], np.zeros((int(kept.sum()), 3)))
 
     def _merge(self, parts: Sequence[CameraCloud]) -> CameraCloud:
         """The points of all parts, averaged in cells by their information."""
@@ -190,7 +191,9 @@ class MotionStereo:
             return np.column_stack([np.bincount(which, weights * values[:, axis]) / total for axis in range(3)])
 
         rays = _unit(average(np.concatenate([part.rays for part in parts])))
-        merged = CameraCloud(average(points), np.sqrt(counts / total / np.minimum(counts, _MOST_INDEPENDENT)), rays)
+        centres = average(np.concatenate([part.centres for part in parts]))
+        merged_stds = np.sqrt(counts / total / np.minimum(counts, _MOST_INDEPENDENT))
+        merged = CameraCloud(average(points), merged_stds, rays, centres)
         return merged.select(np.flatnonzero(counts >= _LEAST_HITS))
 
 
@@ -236,4 +239,4 @@ def _unit(vectors: Array) -> Array:
 
 
 def _empty() -> CameraCloud:
-    return CameraCloud(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)))
+    return CameraCloud(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)), np.zeros((0, 3)))

@@ -106,10 +106,8 @@ _WORDS = {
     },
     DRIVE_KIND: {
         "inliers": "few points of the drive's clouds lie on surfaces of the map",
-        "strength": "much of the drive's clouds is not in the map, or surfaces of the map are in the way",
         "worst": "a cloud of the drive contradicts the map",
-        "found": "most clouds of the drive lead to other poses",
-        "first": "few clouds of the drive lead to this pose before others",
+        "preference": "the clouds of the drive, each alone, fit other poses about as well",
         "consistency": "the poses of the drive's clouds do not fit its odometry",
         "certainty": "the drive's clouds hardly determine the position",
     },

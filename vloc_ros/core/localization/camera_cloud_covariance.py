@@ -17,7 +17,7 @@
 Errors of neighbouring points are alike: they come of the same pair of images, whose relative pose is off. So the
 covariance is not that of as many independent points, but how much the pose moves where a part of the view is left out:
 the jackknife over clusters, which unlike the sandwich is not too small for few of them (Bell and McCaffrey 2002). The
-error of odometry's scale is common to all parts and comes to it.
+errors of odometry's scale and of the calibration are common to all parts and come to it, see `camera_errors`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from vloc_ros.core.clouds.motion_stereo import CameraCloud
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_alignment import CameraAgreement
 from vloc_ros.core.localization.camera_cloud_evidence import parts_of_view
+from vloc_ros.core.localization.camera_errors import COMMON, CameraErrors
 from vloc_ros.core.localization.scan_covariance import widen_open_direction
 
 # 1 / m² or 1 / rad²: a kilometre
@@ -45,18 +46,18 @@ class CameraUncertainty:
 
     Attributes:
         covariance: (6, 6) of the camera in the scene, not calibrated.
-        scale_error: (6,) error of the pose where odometry's distances are too long by one standard deviation. The
-            covariance includes it.
+        common_errors: (6, 7) errors of the pose by one standard deviation of each error that all clouds of a drive
+            share. The covariance includes them.
         halves_m: distance between the positions by two halves of the cloud.
     """
 
     covariance: Array
-    scale_error: Array
+    common_errors: Array
     halves_m: float
 
 
 def estimate_camera_covariance(
-    cloud: CameraCloud, scene_from_camera: Pose, agreement: CameraAgreement, *, scale_std: float
+    cloud: CameraCloud, scene_from_camera: Pose, agreement: CameraAgreement, errors: CameraErrors
 ) -> CameraUncertainty:
     """The covariance of a camera's pose by the surfaces that its cloud was aligned with.
 
@@ -66,7 +67,7 @@ def estimate_camera_covariance(
         cloud: in the optical frame.
         scene_from_camera: the pose.
         agreement: of the cloud with the scene there.
-        scale_std: standard deviation of the relative error of odometry's distances.
+        errors: of odometry and calibration.
     """
     used = np.flatnonzero(agreement.on_surface)
     jacobian, weights = agreement.linearize(scene_from_camera, used)
@@ -74,31 +75,30 @@ def estimate_camera_covariance(
     information = weighted.T @ jacobian
     parts, which = np.unique(parts_of_view(cloud.points[used], part_rad=_PART_RAD), return_inverse=True)
     if len(parts) < _LEAST_PARTS:
-        return CameraUncertainty(np.eye(6) / _LEAST_INFORMATION, np.zeros(6), np.inf)
-    lengthened = weighted.T @ _lengthen(cloud, scene_from_camera, agreement, used)
-    scale_error = -scale_std * _invert(information) @ lengthened
-    moved = np.array([_leave_out(information, weighted, jacobian, residuals, which == k) for k in range(len(parts))])
+        return CameraUncertainty(np.eye(6) / _LEAST_INFORMATION, np.zeros((6, COMMON)), np.inf)
+    normals = agreement.matches.normals[used] @ scene_from_camera.rotation
+    deformed = np.einsum("ij,ijk->ik", normals, errors.deform(cloud.select(used)))
+    common_errors = -_invert(information) @ weighted.T @ deformed
+    moved = _leave_out_each(weighted, jacobian, residuals, which)
     covariance = _invert(information) + (len(parts) - 1) / len(parts) * moved.T @ moved
-    covariance = covariance + np.outer(scale_error, scale_error)
+    covariance = covariance + common_errors @ common_errors.T
     widened = widen_open_direction(covariance, agreement.matches.normals[used])
     is_first = parts % 2 == 0
     halves = (is_first[which], ~is_first[which])
     if min(is_first.sum(), (~is_first).sum()) < _LEAST_PARTS_OF_HALF or min(map(np.sum, halves)) < _LEAST_IN_HALF:
-        return CameraUncertainty(widened, scale_error, np.inf)
+        return CameraUncertainty(widened, common_errors, np.inf)
     halves_m = _distance_of_halves(weighted, jacobian, residuals, halves)
-    return CameraUncertainty(widened, scale_error, halves_m)
+    return CameraUncertainty(widened, common_errors, halves_m)
 
 
-def _leave_out(information: Array, weighted: Array, jacobian: Array, residuals: Array, part: Array) -> Array:
-    """(6,) step of Gauss and Newton of the pose where a part of the points is left out."""
-    without = information - weighted[part].T @ jacobian[part]
-    return _invert(without) @ weighted[part].T @ residuals[part]
-
-
-def _lengthen(cloud: CameraCloud, pose: Pose, agreement: CameraAgreement, used: Array) -> Array:
-    """(M,) change of the residuals by the relative change of the scale."""
-    moved = cloud.points[used] @ pose.rotation.T
-    return np.asarray(np.einsum("ij,ij->i", moved, agreement.matches.normals[used]))
+def _leave_out_each(weighted: Array, jacobian: Array, residuals: Array, which: Array) -> Array:
+    """(P, 6) steps of Gauss and Newton of the pose where each of some parts of the points is left out."""
+    order = np.argsort(which, kind="stable")
+    first = np.flatnonzero(np.diff(which[order], prepend=-1))
+    products = weighted[order, :, None] * jacobian[order, None, :]
+    parts = np.add.reduceat(products, first)
+    gradients = np.add.reduceat(weighted[order] * residuals[order, None], first)
+    return np.asarray((_invert(parts.sum(axis=0) - parts) @ gradients[:, :, None])[:, :, 0])
 
 
 def _distance_of_halves(weighted: Array, jacobian: Array, residuals: Array, halves: tuple[Array, Array]) -> float:
@@ -110,6 +110,7 @@ def _distance_of_halves(weighted: Array, jacobian: Array, residuals: Array, halv
 
 
 def _invert(information: Array) -> Array:
-    """(6, 6) inverse of an information matrix, a kilometre where there is none."""
-    values, vectors = np.linalg.eigh((information + information.T) / 2)
-    return np.asarray((vectors / np.maximum(values, _LEAST_INFORMATION)) @ vectors.T)
+    """(..., 6, 6) inverses of information matrices, a kilometre where there is none."""
+    values, vectors = np.linalg.eigh((information + np.swapaxes(information, -1, -2)) / 2)
+    shares = vectors / np.maximum(values, _LEAST_INFORMATION)[..., None, :]
+    return np.asarray(shares @ np.swapaxes(vectors, -1, -2))

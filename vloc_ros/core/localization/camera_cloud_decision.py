@@ -46,8 +46,8 @@ class CameraHypothesis:
         map_from_camera: the same in the map's frame.
         evidence: with the margin over the best other pose.
         covariance: (6, 6) of the camera in the map's frame, not calibrated.
-        scale_error: (6,) error of the pose where odometry's distances are too long by one standard deviation, in the
-            map's axes; all clouds of a drive share it. The covariance includes it.
+        common_errors: (6, 7) errors of the pose by one standard deviation of each error that all clouds of a drive
+            share, in the map's axes, see `CameraErrors`. The covariance includes them.
         points: of the cloud that were compared.
         cells: (C,) int64 ascending numbers of the scene's cells with upright points of the cloud on surfaces.
     """
@@ -58,7 +58,7 @@ class CameraHypothesis:
     map_from_camera: Pose
     evidence: CameraEvidence | CameraDriveEvidence
     covariance: Array
-    scale_error: Array
+    common_errors: Array
     points: int
     cells: Array
 

@@ -35,6 +35,7 @@ from vloc_ros.core.localization.camera_cloud_covariance import estimate_camera_c
 from vloc_ros.core.localization.camera_cloud_decision import CameraDecision, CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_evidence import measure_camera_evidence, measure_closeness, occupied_cells
 from vloc_ros.core.localization.camera_cloud_lattice import compare_on_lattice, make_lattice
+from vloc_ros.core.localization.camera_errors import CameraErrors
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.occupancy_grid import OccupancyGrid
 from vloc_ros.core.localization.result import LocalizationResult, Status
@@ -76,7 +77,7 @@ class CameraCloudSearch:
         *,
         voxel_m: float,
         decision: CameraDecision,
-        scale_std: float,
+        errors: CameraErrors,
     ) -> None:
         """A search in a map with LiDAR places, see `assembly.build_camera_cloud_search`.
 
@@ -85,10 +86,10 @@ class CameraCloudSearch:
             registration: finds the nearest surfaces.
             voxel_m: size of the voxels that it down-samples to.
             decision: accepts a hypothesis, or refuses all.
-            scale_std: standard deviation of the relative error of odometry's distances.
+            errors: of odometry and calibration.
         """
         self._map, self._registration, self._voxel_m = landmark_map, registration, voxel_m
-        self._alignment, self._scale_std = CameraAlignment(registration, voxel_m), scale_std
+        self._alignment, self._errors = CameraAlignment(registration, voxel_m), errors
         self._decision = decision
         self._scenes: dict[int, _Scene] = {}
 
@@ -227,7 +228,7 @@ class CameraCloudSearch:
         """A hypothesis without the margin."""
         scene, of_map = self._prepare(number), self._map.scenes[number]
         agreement = self._alignment.compare(cloud, scene.target, pose)
-        known = estimate_camera_covariance(cloud, pose, agreement, scale_std=self._scale_std)
+        known = estimate_camera_covariance(cloud, pose, agreement, self._errors)
         evidence = measure_camera_evidence(
             cloud,
             pose,
@@ -244,7 +245,7 @@ class CameraCloudSearch:
             of_map.map_from(pose),
             evidence,
             known.covariance,
-            known.scale_error,
+            known.common_errors,
             len(cloud),
             occupied_cells(agreement, cell_m=self._voxel_m),
         )

@@ -33,6 +33,8 @@ from vloc_ros.core.localization.pose_estimation import largest_position_std
 _LEAST = 1e-3
 # of simulated recordings, rough ones included, most clouds at right poses have this strength and few at wrong ones
 _SUFFICES = 0.2
+# a cloud that prefers a pose by more could not mean another one
+_CLEAR_PREFERENCE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,41 +43,38 @@ class CameraDriveEvidence:
 
     Attributes:
         inliers: natural logarithm of 1 + the different cells of the scene with upright points on surfaces.
-        strength: mean of the clouds' strength, the support less the rays that went through surfaces; competing poses
-            are compared by it.
         worst: the least of the clouds' strengths, 0.2 at most: more tells of how clean the recording is.
-        found: share of the clouds whose own search found the pose.
-        first: number of the clouds whose own search found the pose and none that is stronger, and whose certain points
-            lie within a voxel of the surfaces there, at the median: a cloud without certain points fits anything.
+        preference: mean over the clouds of by how much each is stronger here than at the best other pose that its own
+            search found, see `measure_preference`.
         consistency: negative natural logarithm of how far the clouds' poses are off odometry, in standard deviations.
         certainty: negative natural logarithm of the position's largest standard deviation, in voxels, before
             calibration.
         margin: by how much the strength is more than that of the best competing pose of the drive, `CLEAR_MARGIN` at
             most and where there is none.
+        strength: mean of the clouds' strength, the support less the rays that went through surfaces. Competing poses
+            are compared by it; it is no evidence itself.
     """
 
     inliers: float
-    strength: float
     worst: float
-    found: float
-    first: float
+    preference: float
     consistency: float
     certainty: float
     margin: float = CLEAR_MARGIN
+    strength: float = 0.0
 
     def values(self) -> Array:
         """(E,) float64, in the order of `CAMERA_DRIVE_EVIDENCE`."""
         return np.array([getattr(self, name) for name in CAMERA_DRIVE_EVIDENCE])
 
 
-CAMERA_DRIVE_EVIDENCE = tuple(item.name for item in fields(CameraDriveEvidence))
+CAMERA_DRIVE_EVIDENCE = tuple(item.name for item in fields(CameraDriveEvidence) if item.name != "strength")
 
 
 def measure_drive_evidence(
     clouds: Sequence[CameraEvidence],
     cells: Sequence[Array],
-    found: Sequence[bool],
-    first: Sequence[bool],
+    preferences: Sequence[float],
     deviations: Sequence[float],
     covariance: Array,
     *,
@@ -86,8 +85,7 @@ def measure_drive_evidence(
     Args:
         clouds: the evidence of each at its pose.
         cells: of each, numbers of the scene's cells with upright points on surfaces.
-        found: whether its own search found the pose.
-        first: whether that is the strongest it found.
+        preferences: of each, see `measure_preference`.
         deviations: of each but the first, how far its pose is off that of the one before and odometry, in standard
             deviations.
         covariance: (6, 6) of the pose by all clouds, not calibrated.
@@ -96,13 +94,26 @@ def measure_drive_evidence(
     root_mean_square = float(np.sqrt(np.mean(np.square(deviations))))
     return CameraDriveEvidence(
         inliers=float(np.log1p(len(np.unique(np.concatenate(cells))))),
-        strength=_mean([one.strength for one in clouds]),
         worst=min(_SUFFICES, *(one.strength for one in clouds)),
-        found=_mean(found),
-        first=float(sum(own and one.fit > 0.0 for own, one in zip(first, clouds, strict=True))),
+        preference=_mean(preferences),
         consistency=_log_of(root_mean_square),
         certainty=_log_of(largest_position_std(covariance) / voxel_m),
+        strength=_mean([one.strength for one in clouds]),
     )
+
+
+def measure_preference(at: CameraEvidence, others: Sequence[float]) -> float:
+    """By how much a cloud is stronger at a pose than at the best other one, 0.3 at most either way.
+
+    A cloud whose certain points lie more than a voxel off the surfaces, at the median, prefers no pose: without certain
+    points it fits anything.
+
+    Args:
+        at: its evidence at the pose.
+        others: strengths of the other poses that its own search found.
+    """
+    by = at.strength - max(others, default=-np.inf)
+    return float(np.clip(by, -_CLEAR_PREFERENCE, _CLEAR_PREFERENCE if at.fit > 0.0 else 0.0))
 
 
 def _mean(values: Sequence[float]) -> float:

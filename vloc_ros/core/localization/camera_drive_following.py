@@ -28,7 +28,9 @@ from vloc_ros.core.clouds.motion_stereo import CameraCloud
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
+from vloc_ros.core.localization.camera_cloud_evidence import CameraEvidence
 from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch
+from vloc_ros.core.localization.camera_drive_evidence import measure_preference
 from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis
 
 _FOLLOWED = 8
@@ -121,31 +123,34 @@ class DriveFollower:
         return one._steps[key]
 
     def _measure(self, clouds: Sequence[DriveCloud], scene: int, steps: Sequence[_Step]) -> DriveHypothesis:
-        at, found, first = list[CameraHypothesis](), list[bool](), list[bool]()
+        at, preferences = list[CameraHypothesis](), list[float]()
         for one, step in zip(clouds, steps, strict=True):
             key = _key(scene, step.pose)
             if key not in one._measured:
                 one._measured[key] = self._search.measure_at(one.cloud, scene, step.pose)
             at.append(one._measured[key])
-            found.append(is_found(one.found, at[-1], voxel_m=self._search.voxel_m))
-            first.append(is_found(best_of(one.found), at[-1], voxel_m=self._search.voxel_m))
-        return DriveHypothesis(tuple(at), tuple(step.agrees for step in steps), tuple(found), tuple(first))
+            preferences.append(prefer(one.found, at[-1], voxel_m=self._search.voxel_m))
+        return DriveHypothesis(tuple(at), tuple(step.agrees for step in steps), tuple(preferences))
 
     def _is_near(self, one: Pose, other: Pose, voxels: float, turn_rad: float) -> bool:
         distance_m, turned_rad = one.distance_to(other)
         return bool(distance_m <= voxels * self._search.voxel_m and turned_rad <= turn_rad)
 
 
-def is_found(own: Sequence[CameraHypothesis], at: CameraHypothesis, *, voxel_m: float) -> bool:
-    """Whether the pose of a hypothesis is among those of a cloud's own search."""
-    return any(
-        at.scene == one.scene and _is_near(one.scene_from_camera, at.scene_from_camera, voxel_m=voxel_m) for one in own
-    )
+def prefer(own: Sequence[CameraHypothesis], at: CameraHypothesis, *, voxel_m: float) -> float:
+    """By how much a cloud is stronger at a hypothesis than at the best other pose of its own search, 0 if it has none.
 
-
-def best_of(own: Sequence[CameraHypothesis]) -> list[CameraHypothesis]:
-    """The strongest hypothesis of a cloud's own search, if it has any."""
-    return sorted(own, key=lambda one: -one.evidence.strength)[:1]
+    Where that pose is the only one that it found, it prefers it as clearly as can be.
+    """
+    if not own:
+        return 0.0
+    assert isinstance(at.evidence, CameraEvidence)
+    others = [
+        one.evidence.strength
+        for one in own
+        if one.scene != at.scene or not _is_near(one.scene_from_camera, at.scene_from_camera, voxel_m=voxel_m)
+    ]
+    return measure_preference(at.evidence, others)
 
 
 def _is_near(one: Pose, other: Pose, *, voxel_m: float) -> bool:

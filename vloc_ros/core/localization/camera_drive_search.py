@@ -28,7 +28,8 @@ from vloc_ros.core.localization.camera_cloud_alignment import LEAST_POINTS
 from vloc_ros.core.localization.camera_cloud_decision import CameraDecision, CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_search import REACH_UP_M, CameraCloudSearch, weigh
 from vloc_ros.core.localization.camera_drive_following import DriveCloud, DriveFollower
-from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis, OdometryDrift, join_drive
+from vloc_ros.core.localization.camera_drive_hypotheses import DriveHypothesis, join_drive
+from vloc_ros.core.localization.camera_errors import CameraErrors
 from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.map.landmark_map import LandmarkMap
 
@@ -49,7 +50,7 @@ class CameraDriveSearch:
         landmark_map: LandmarkMap,
         *,
         decision: CameraDecision,
-        drift: OdometryDrift,
+        errors: CameraErrors,
     ) -> None:
         """A search in a map with LiDAR places, see `assembly.build_camera_drive_search`.
 
@@ -57,11 +58,11 @@ class CameraDriveSearch:
             search: finds and decides on poses by single clouds.
             landmark_map: the map of it.
             decision: accepts a hypothesis of two clouds or more, or refuses all.
-            drift: of odometry.
+            errors: of odometry and calibration.
         """
         self.of_clouds, self._map = search, landmark_map
         self._follower = DriveFollower(search)
-        self._decision, self._drift = decision, drift
+        self._decision, self._errors = decision, errors
 
     def localize(self, clouds: Sequence[DriveCloud]) -> tuple[LocalizationResult, list[CameraHypothesis]]:
         """The pose of the last cloud's optical frame by all of them or why there is none, and all hypotheses.
@@ -71,7 +72,7 @@ class CameraDriveSearch:
         """
         odometry = [cloud.odom_from_camera for cloud in clouds]
         followed = self._follower.find(clouds)
-        joined = join_all(followed, odometry, drift=self._drift, voxel_m=self.of_clouds.voxel_m)
+        joined = join_all(followed, odometry, errors=self._errors, voxel_m=self.of_clouds.voxel_m)
         found = self._decision.rank(joined)
         return self._decision.decide(found, self._map), found
 
@@ -93,7 +94,7 @@ def join_all(
     found: Sequence[DriveHypothesis],
     odom_from_camera: Sequence[Pose],
     *,
-    drift: OdometryDrift,
+    errors: CameraErrors,
     voxel_m: float,
 ) -> list[CameraHypothesis]:
     """The hypotheses of the last cloud's camera by those of a drive, with the margin of each.
@@ -101,8 +102,8 @@ def join_all(
     Args:
         found: of the drive.
         odom_from_camera: of each cloud.
-        drift: of odometry.
+        errors: of odometry and calibration.
         voxel_m: size of the map's voxels.
     """
-    joined = [join_drive(one, odom_from_camera, drift=drift, voxel_m=voxel_m) for one in found]
+    joined = [join_drive(one, odom_from_camera, errors=errors, voxel_m=voxel_m) for one in found]
     return weigh(joined, voxel_m=voxel_m)
