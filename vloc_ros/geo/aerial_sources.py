@@ -30,7 +30,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.geodetic import MOST_FROM_DATUM_M, Datum, check_geodetic, mean_position
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.sources import Progress, silent
-from vloc_ros.geo.ground_images import SIZE_TOLERANCE, GroundImage
+from vloc_ros.geo.ground_images import SIZE_TOLERANCE, GroundImage, GroundRaster
 from vloc_ros.geo.photo_mosaic import MOST_MOSAIC_PX, Mosaic, Photo, check_mosaic_size, render_mosaic, solve_mosaic
 from vloc_ros.geo.position_tables import EarthPositions, Row, column_of, image_of, read_table
 from vloc_ros.storage.images import read_image
@@ -49,12 +49,12 @@ class AerialSource:
     """Ground images in one frame.
 
     Attributes:
-        ground: the images.
-        datum: of the frame, whose x axis points east.
+        ground: rasters of it.
+        datum: of the frame.
         notes: lines for people: what was solved, and what was left out.
     """
 
-    ground: tuple[GroundImage, ...]
+    ground: tuple[GroundRaster, ...]
     datum: Datum
     notes: tuple[str, ...] = ()
 
@@ -116,7 +116,7 @@ def read_photos(
     check_mosaic_size(photos, ground_size_m)
     mosaic = solve_mosaic(photos, progress=progress)
     size_m = ground_size_m or 2 * mosaic.ground_size_m
-    _check_not_finer(table, size_m, mosaic.ground_size_m)
+    check_not_finer(table, size_m, mosaic.ground_size_m)
     ground = render_mosaic(photos, mosaic, ground_size_m=size_m)
     return AerialSource((ground,), datum, tuple(_describe(mosaic, photos, positions, looking)))
 
@@ -126,7 +126,7 @@ def _read_colour(path: Path) -> Array:
     return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
 
 
-def _check_not_finer(path: Path, size_m: float, own_m: float) -> None:
+def check_not_finer(path: Path, size_m: float, own_m: float) -> None:
     """Refuse a ground size that would show nothing more; what an image's own one is follows within a few percents."""
     if size_m < own_m / SIZE_TOLERANCE:
         raise InputError(
@@ -204,7 +204,7 @@ def _warp_raster(path: Path, raster: Any, ground_size_m: float | None) -> Aerial
         own_m, left, top = float(whole.transform.a), float(whole.bounds.left), float(whole.bounds.top)
         size_m = own_m if ground_size_m is None else ground_size_m
         width, height = (max(1, round(own_m / size_m * pixels)) for pixels in (whole.width, whole.height))
-    _check_not_finer(path, size_m, own_m)
+    check_not_finer(path, size_m, own_m)
     _check_size(path, width, height)
     to = {"crs": local, "transform": from_origin(left, top, size_m, size_m), "width": width, "height": height}
     with WarpedVRT(raster, **to, resampling=Resampling.bilinear, add_alpha=not _has_alpha(raster)) as warped:
@@ -257,7 +257,7 @@ def read_tiles(folder: Path, table: Path, *, ground_size_m: float | None = None)
     for path, *corners in zip(paths, top, left, bottom, right, strict=True):
         ground.append(_tile(path, table, datum, *(float(value) for value in corners)))
     if ground_size_m is not None:
-        _check_not_finer(table, ground_size_m, min(one.ground_size_m for one in ground))
+        check_not_finer(table, ground_size_m, min(one.ground_size_m for one in ground))
     sizes = ", ".join(f"{size:.3f}" for size in sorted({round(one.ground_size_m, 3) for one in ground}))
     return AerialSource(tuple(ground), datum, (f"{len(ground)} images with pixels of {sizes} m",))
 

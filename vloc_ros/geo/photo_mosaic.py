@@ -337,7 +337,7 @@ def render_mosaic(photos: Sequence[Photo], mosaic: Mosaic, *, ground_size_m: flo
     ]
     low, high = np.concatenate(corners).min(axis=0), np.concatenate(corners).max(axis=0)
     width, height = (int(np.ceil(size / ground_size_m)) for size in high - low)
-    _check_size(width, height)
+    check_raster_size(width, height)
     image, nearest = np.zeros((height, width, 3), np.uint8), np.full((height, width), np.inf, np.float32)
     for k, transform, corner in zip(mosaic.placed, mosaic.transforms, corners, strict=True):
         _lay(image, nearest, photos[k].read(), transform, corner, (low[0], high[1]), ground_size_m)
@@ -357,10 +357,11 @@ def check_mosaic_size(photos: Sequence[Photo], ground_size_m: float | None) -> N
             return
         ground_size_m = 2 * float(np.median(sizes))
     width, height = np.ptp([one.position for one in photos], axis=0) / ground_size_m
-    _check_size(int(width), int(height))
+    check_raster_size(int(width), int(height))
 
 
-def _check_size(width: int, height: int) -> None:
+def check_raster_size(width: int, height: int) -> None:
+    """Raise InputError where a mosaic would not fit into memory."""
     if width * height > MOST_MOSAIC_PX:
         raise InputError(
             f"the mosaic would have {width}x{height} pixels, expected {MOST_MOSAIC_PX} at most; give a coarser ground "
