@@ -326,14 +326,20 @@ def build_tile_search(
             f"the map {landmark_map.name} has no aerial tiles with keypoints and descriptors; make them with "
             "`vloc map aerial build`"
         )
+    table = find_tile_table(landmark_map.extractor)
     return TileSearch(
         AerialPlaces(landmark_map),
         extractor=build_map_extractor(landmark_map, inference=config.inference),
         config=tiles or TileConfig(),
         verification=config.verification,
-        model=acceptance or read_acceptance_model(TILE_KIND),
-        calibration=calibration or read_calibration(TILE_KIND),
+        model=acceptance or read_acceptance_model(table),
+        calibration=calibration or read_calibration(table),
     )
+
+
+def find_tile_table(extractor: ExtractorConfig) -> str:
+    """Name of the acceptance table of aerial tiles with the keypoints of an extractor."""
+    return TILE_KIND if extractor.name == "rootsift" else f"{TILE_KIND}_{extractor.acceptance_table}"
 
 
 def explain_unused_encoder(config: LocalizerConfig, landmark_map: LandmarkMap, encoder: QueryEncoder | None) -> str:

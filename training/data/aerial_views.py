@@ -61,11 +61,19 @@ class DroneImage:
     down: Array
     altitude_m: float
 
-    def query(self, *, altitude: bool = True) -> AerialQuery:
-        """What is known of it."""
-        known = self.altitude_m if altitude else None
+    def query(self, *, altitude: bool = True, heading_error_rad: float | None = None) -> AerialQuery:
+        """What is known of it: a heading with an error, or none."""
+        altitude_m, yaw_rad = self.altitude_m if altitude else None, None
+        if heading_error_rad is not None:
+            up = self.map_from_camera.rotation @ [0.0, -1.0, 0.0]
+            yaw_rad = float(np.arctan2(up[1], up[0])) + heading_error_rad
         view = View(self.image, DRONE)
-        return AerialQuery(view, self.down, 2 * _GRAVITY_STD_RAD, known, _ALTITUDE_STD)
+        return AerialQuery(view, self.down, 2 * _GRAVITY_STD_RAD, altitude_m, _ALTITUDE_STD, yaw_rad)
+
+    def move(self, x_m: float) -> DroneImage:
+        """The same image of a town that lies elsewhere, by metres along x."""
+        pose = self.map_from_camera
+        return replace(self, map_from_camera=Pose(pose.rotation, pose.translation + np.array([x_m, 0.0, 0.0])))
 
 
 def photograph_town(world: World, *, seed: int, ground_size_m: float = GROUND_SIZE_M) -> GroundImage:
@@ -104,10 +112,10 @@ def fly(world: World, ground: GroundImage, condition: int, seed: int) -> DroneIm
     return _measured(image, pose, rng)
 
 
-def cut_view(ground: GroundImage, seed: int) -> DroneImage:
+def cut_view(ground: GroundImage, seed: int, *, low_m: float = _CROP_LOW_M) -> DroneImage:
     """A drone's image cut from an orthophoto: cheap, of the same light, and so the harder negative."""
     rng = np.random.default_rng([seed, 32])
-    pose = _draw_pose(rng, ground, _CROP_LOW_M, tilt_rad=0.0)
+    pose = _draw_pose(rng, ground, low_m, tilt_rad=0.0)
     size_m = pose.translation[2] / DRONE.parameters[0]
     matrix = np.zeros((2, 3))
     matrix[:, :2] = size_m * pose.rotation[:2, :2]

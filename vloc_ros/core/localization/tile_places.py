@@ -27,6 +27,8 @@ from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.tile_encoder import AERIAL, CODES, KEYPOINTS, TileEncoder, restore_keypoints
 
 _SAME_SIZE = 0.01
+# tiles of a size are searched in a view of their own where the next finer one is finer by more than this
+_ANOTHER_SIZE = 1.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +74,16 @@ class AerialPlaces:
     def finest_m(self) -> float:
         """Ground size of a pixel of the finest tiles."""
         return float(self.places.extents[:, 0].min()) / self.encoder.tile_px
+
+    @property
+    def ground_sizes_m(self) -> Array:
+        """(L,) ground sizes of a pixel of the tiles, the finest first; of those that are nearly alike, the finest."""
+        sizes = np.unique(self.places.extents[:, 0]) / self.encoder.tile_px
+        kept = [sizes[0]]
+        for size in sizes:
+            if size > _ANOTHER_SIZE * kept[-1]:
+                kept.append(size)
+        return np.array(kept)
 
     def ground_size(self, place: int) -> float:
         """Of a pixel of a tile."""
