@@ -36,6 +36,8 @@ ARGUMENTS = {
     "camera_info_topic": ("camera_info", "topic of the camera calibration"),
     "sensor": ("", "camera, lidar or both; empty uses params_file, with the default camera"),
     "points_topic": ("points", "topic of the LiDAR's scans, where sensor is lidar or both"),
+    "imu_topic": ("imu", "topic of the IMU's orientation, where flight.gravity is imu"),
+    "range_topic": ("range", "topic of the range sensor that looks down, where flight.altitude is range"),
     "cameras": (
         "",
         "namespaces of the cameras of a rig, separated by commas; the topics above are then relative to each; "
@@ -88,7 +90,7 @@ def map_server(given):
 def localizer(given):
     remappings = [
         *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),
-        ("points", given["points_topic"]),
+        *((name, given[f"{name}_topic"]) for name in ("points", "imu", "range")),
         ("~/initialpose", given["feed_topic"]),
         ("initialpose", given["initialpose_topic"]),
         *remap_tf(given, "tf", "tf_static"),

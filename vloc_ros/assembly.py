@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from vloc_ros.core.clouds.motion_stereo import MotionStereo
@@ -61,15 +62,20 @@ from vloc_ros.core.localization.selection import HypothesisSelector
 from vloc_ros.core.localization.tile_places import AerialPlaces, find_tile_index
 from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.core.localization.verification import HypothesisVerifier
+from vloc_ros.core.localization.views_from_above import AerialSearch, NoTiles, ViewsFromAbove
 from vloc_ros.core.localization.whole_map_candidates import WholeMapCandidates
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.retrieval.encoders import QueryEncoder
+from vloc_ros.core.retrieval.tile_placement import restore_placement
 from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
 from vloc_ros.inference.engines import ON_CPU
 from vloc_ros.inference.keypoints import load_keypoints
 from vloc_ros.storage.acceptance_tables import read_acceptance_model, read_calibration
+
+# the candidates' own limit is that of a prior which a robot among the landmarks has
+_MOST_FROM_ABOVE_M = 100.0
 
 
 def _rootsift(config: Any, keypoint_model: KeypointModel | None, inference: InferenceConfig) -> Extractor:
@@ -148,7 +154,8 @@ def build_localizer(
     """
     index = landmark_map if isinstance(landmark_map, MapIndex) else MapIndex(landmark_map)
     scans = build_scan_search(config, index.map, by_scans=by_scans)
-    if isinstance(scans, NoScans):
+    tiles = build_aerial_search(config, index.map)
+    if isinstance(scans, NoScans) and isinstance(tiles, NoTiles):
         index.map.require_landmarks()
     scorer, matcher = PoseScorer(index), NearestNeighbourMatcher(config.matcher, index)
     model = acceptance or read_acceptance_model(index.map.extractor.acceptance_table)
@@ -181,6 +188,8 @@ def build_localizer(
         ),
         tracking=config.tracking,
         scans=scans,
+        tiles=tiles,
+        prior_from_above=_prior_from_above(config.candidates, index.map, tiles),
         last_pass=last_pass,
         always_last_pass=config.matcher.last_pass == "always",
     )
@@ -300,6 +309,27 @@ def _camera_decision(
     )
 
 
+def build_aerial_search(config: LocalizerConfig, landmark_map: LandmarkMap) -> AerialSearch:
+    """What localizes views from above among the landmarks of a map; it refuses them where that has no aerial tiles.
+
+    Raises:
+        ConfigError: the rate of false accepts is smaller than the table's negatives support.
+        MapError: the tiles are damaged.
+    """
+    if find_tile_index(landmark_map) is None or not config.tiles.enabled:
+        return NoTiles()
+    return ViewsFromAbove(build_tile_search(config, landmark_map))
+
+
+def _prior_from_above(
+    config: CandidateConfig, landmark_map: LandmarkMap, tiles: AerialSearch
+) -> CandidateGenerator | None:
+    """Landmarks around a pose by aerial tiles, however uncertain it is: it is metres, and they are far below."""
+    if isinstance(tiles, NoTiles) or not len(landmark_map.points):
+        return None
+    return PriorCandidates(replace(config, prior_max_position_std_m=_MOST_FROM_ABOVE_M), landmark_map)
+
+
 def build_tile_search(
     config: LocalizerConfig,
     landmark_map: LandmarkMap,
@@ -313,7 +343,7 @@ def build_tile_search(
     Args:
         config: parameters of the stages.
         landmark_map: the map.
-        tiles: how tiles are searched; None for the defaults.
+        tiles: how tiles are searched; None for what the parameters say.
         acceptance: decides on hypotheses; None takes the table that is shipped.
         calibration: of the covariance; None takes that of the table.
 
@@ -321,19 +351,23 @@ def build_tile_search(
         ConfigError: the rate of false accepts is smaller than the table's negatives support.
         MapError: the map has no aerial tiles, or they are damaged.
     """
-    if find_tile_index(landmark_map) is None:
+    index = find_tile_index(landmark_map)
+    if index is None:
         raise MapError(
             f"the map {landmark_map.name} has no aerial tiles with keypoints and descriptors; make them with "
             "`vloc map aerial build`"
         )
-    table = find_tile_table(landmark_map.extractor)
+    places = AerialPlaces(landmark_map)
+    model = landmark_map.keypoint_model if places.extractor.model_hash else None
+    table = find_tile_table(places.extractor)
     return TileSearch(
-        AerialPlaces(landmark_map),
-        extractor=build_map_extractor(landmark_map, inference=config.inference),
-        config=tiles or TileConfig(),
+        places,
+        extractor=build_extractor(places.extractor, model, inference=config.inference),
+        config=tiles or config.tiles,
         verification=config.verification,
         model=acceptance or read_acceptance_model(table),
         calibration=calibration or read_calibration(table),
+        placement=restore_placement(index.encoder_arrays),
     )
 
 
@@ -354,7 +388,7 @@ def explain_unused_matcher(config: LocalizerConfig, landmark_map: LandmarkMap, n
     if network is None:
         return ""
     if not len(landmark_map.points):
-        return f"the matcher is not used: the map {landmark_map.name} has LiDAR places alone, and no keypoints"
+        return f"the matcher is not used: the map {landmark_map.name} has no landmarks, and so no keypoints"
     if config.matcher.last_pass == "never":
         return "the matcher is not used: matcher.last_pass is never; set it to on_request or always"
     return ""

@@ -98,6 +98,32 @@ class DiagnosticsConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class FlightConfig(Checked):
+    """What images from above are located by besides themselves, in a map with aerial tiles."""
+
+    gravity: str = parameter(
+        "odometry",
+        "what says which way is down: odom_frame, whose z axis points up, the orientation on the topic imu, or nothing",
+        choices=("odometry", "imu", "none"),
+    )
+    gravity_std_rad: float = parameter(
+        0.03, "standard deviation of the direction of gravity", unit="rad", low=0.0001, high=0.5
+    )
+    altitude: str = parameter(
+        "none",
+        "what says how high the camera is above the ground: nothing, the topic range, or z in odom_frame",
+        choices=("none", "range", "odometry"),
+    )
+    altitude_std: float = parameter(0.1, "standard deviation of the altitude, as a share of it", low=0.001, high=1.0)
+    ground_z_m: float = parameter(
+        0.0, "for altitude odometry: z of the ground in odom_frame", unit="m", low=-10000.0, high=10000.0
+    )
+    max_gap_s: float = parameter(
+        0.2, "maximum difference between the stamps of an image and of imu or range", unit="s", low=0.001, high=10.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LocalizerNodeConfig(Checked):
     """Parameters of the localizer node itself, apart from those of the stages."""
 
@@ -197,6 +223,7 @@ class LocalizerNodeConfig(Checked):
     relocalize_timeout_s: float = parameter(
         2.0, "maximum wait of the service relocalize for a fix", unit="s", low=0.01, high=60.0
     )
+    flight: FlightConfig = field(default_factory=FlightConfig)
     feed: PoseRelayConfig = field(default_factory=PoseRelayConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
 

@@ -369,3 +369,38 @@ def test_what_fixes_have_in_common_widens_no_gate() -> None:
     expected = robot.filter.carry(ODOM_FROM_MAP @ _pose(0.2), 5 * STEP_NS)
     assert expected is not None
     assert np.diag(expected.covariance).max() < 0.1
+
+
+def test_a_robot_whose_fixes_are_vague_is_not_lost() -> None:
+    robot = Robot(step_m=0.3)
+    outcomes = [robot.step(_fix(_pose(0.3 * k), 1.5)) for k in range(1, 8)]
+    assert outcomes == [HELD, *[AGREES] * 6]
+    # a minute without odometry later it is
+    stamp_ns = robot.count * STEP_NS + 60_000_000_000
+    assert robot.filter.gate(_fix(_pose(2.1), 1.5), None, stamp_ns).first
+
+
+def test_a_coarse_fix_agrees_within_its_own_covariance_and_moves_nothing() -> None:
+    odometry = Pose.identity()
+
+    def gate(fix: Fix, k: int, *, coarse: bool, sensor: str = "tiles") -> GateResult:
+        return filter_.gate(fix, odometry, k * STEP_NS, sensor=sensor, coarse=coarse).result
+
+    filter_ = FixFilter(CONFIG)
+    assert [gate(_fix(_pose(0.0)), k, coarse=False, sensor="camera") for k in (1, 2)] == [HELD, AGREES]
+    assert gate(_fix(_pose(2.0), 1.0), 3, coarse=False) is HELD
+    assert gate(_fix(_pose(2.0), 1.0), 4, coarse=True) is AGREES
+    carried = filter_.carry(odometry, 5 * STEP_NS)
+    assert carried is not None
+    assert carried.map_from_base.distance_to(Pose.identity())[0] < 1e-9
+    assert gate(_fix(_pose(20.0), 1.0), 6, coarse=True) is HELD
+
+
+@pytest.mark.parametrize(("coarse", "outcome"), [(False, HELD), (True, AGREES)])
+def test_a_coarse_fix_goes_on_from_a_pose_that_is_known_about_as_well(coarse: bool, outcome: GateResult) -> None:
+    robot = Robot()
+    assert [robot.step(), robot.step()] == [HELD, AGREES]
+    # four seconds without odometry: 2 m
+    stamp_ns = robot.count * STEP_NS + 4_000_000_000
+    fix = _fix(_pose(1.0), 1.5)
+    assert robot.filter.gate(fix, None, stamp_ns, sensor="tiles", coarse=coarse).result is outcome

@@ -116,3 +116,19 @@ def test_an_unknown_height_stays_unknown() -> None:
 def test_impossible_places_are_refused(values: tuple[float, ...], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         Datum(*values)
+
+
+@pytest.mark.parametrize("heights", [(200.0, 150.0), (200.0, None), (None, None)])
+def test_the_frame_of_another_datum_lies_where_both_say(heights: tuple[float | None, float | None]) -> None:
+    own, other = Datum(46.84, -91.99, heights[0], yaw_rad=0.3), Datum(46.845, -91.98, heights[1], yaw_rad=-0.4)
+    found, known = own.pose_of(other), None not in heights
+    for point in ([0.0, 0.0, 0.0], [120.0, -40.0, 0.0]):
+        latitude, longitude, height = other.geodetic(np.array(point))
+        expected = own.local(latitude, longitude, height if known else None)
+        np.testing.assert_allclose(found.apply(np.array(point))[:2], expected[:2], atol=0.05)
+        if known:
+            assert found.apply(np.array(point))[2] == pytest.approx(expected[2], abs=1e-6)
+    yaw = np.arctan2(found.rotation[1, 0], found.rotation[0, 0])
+    # east turns by the convergence of the meridians, 0.01 deg of longitude here
+    assert yaw == pytest.approx(-0.4 - 0.3 + np.radians(0.01) * np.sin(np.radians(46.84)), abs=1e-5)
+    assert found.rotation[2, 2] > np.cos(2e-4)

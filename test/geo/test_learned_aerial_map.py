@@ -125,6 +125,6 @@ def test_the_command_makes_a_map_by_a_model(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_table_is_that_of_the_keypoints(search: TileSearch) -> None:
-    extractor = search._places.map.extractor
+    extractor = search._places.extractor
     assert find_tile_table(RootSiftConfig()) == "tile"
     assert find_tile_table(replace(extractor, model="xfeat")) == "tile_xfeat"

@@ -133,6 +133,8 @@ def mine(tmp_path: Path) -> str:
                 "enclaves",
                 "sensor",
                 "points_topic",
+                "imu_topic",
+                "range_topic",
             },
         ),
         ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves", "encoder", "range_encoder"}),

@@ -40,6 +40,7 @@ KINDS = {
 }
 Grants = set[tuple[str, str]]
 NUMBERS = itertools.count()
+FLIGHT = {("subscribe", "imu"), ("subscribe", "range")}
 
 
 def list_grants(node: Node) -> Grants:
@@ -86,12 +87,18 @@ def assert_granted(ros: Ros, make: Any, *, unused: Grants, **parameters: Any) ->
 @pytest.mark.parametrize(
     ("parameters", "unused"),
     [
-        ({}, {("subscribe", "image/compressed"), ("subscribe", "points")}),
-        ({"image_transport": "compressed"}, {("subscribe", "image"), ("subscribe", "points")}),
-        ({"use_sim_time": False, "sensor": "both"}, {("subscribe", "image/compressed"), ("subscribe", "/clock")}),
+        ({}, {("subscribe", "image/compressed"), ("subscribe", "points")} | FLIGHT),
+        (
+            {"image_transport": "compressed", "flight.gravity": "imu", "flight.altitude": "range"},
+            {("subscribe", "image"), ("subscribe", "points")},
+        ),
+        (
+            {"use_sim_time": False, "sensor": "both"},
+            {("subscribe", "image/compressed"), ("subscribe", "/clock")} | FLIGHT,
+        ),
         (
             {"publish_tf": "none", "base_frame": "", "sensor": "lidar"},
-            {("subscribe", "image"), ("subscribe", "image/compressed"), ("subscribe", "camera_info")},
+            {("subscribe", "image"), ("subscribe", "image/compressed"), ("subscribe", "camera_info")} | FLIGHT,
         ),
     ],
 )
@@ -101,7 +108,7 @@ def test_the_localizer_is_granted_what_it_uses(ros: Ros, parameters: dict[str, A
 
 def test_a_map_of_its_own_needs_no_server(ros: Ros, wall: Wall) -> None:
     from_the_server = {("subscribe", "vloc_map_server/map_info"), ("request", "vloc_map_server/get_map_chunk")}
-    unused = from_the_server | {("subscribe", "image/compressed"), ("subscribe", "points")}
+    unused = from_the_server | {("subscribe", "image/compressed"), ("subscribe", "points")} | FLIGHT
     assert_granted(ros, LocalizerNode, unused=unused, map=str(wall.map))
 
 

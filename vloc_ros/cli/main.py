@@ -34,6 +34,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "build"): ("map_build", "build a map from images or a bag"),
     ("map", "lidar"): ("map_lidar", "make a map of a LiDAR's scans, or add them to a map"),
     ("map", "aerial", "build"): ("map_aerial_build", "make a map of aerial tiles from photographs or orthophotos"),
+    ("map", "aerial", "add"): ("map_aerial_add", "put the tiles of an aerial map beside the landmarks of a map"),
     ("map", "update"): ("map_update", "add the images of another visit to a map"),
     ("map", "encode"): ("map_encode", "describe a map's images by a global descriptor model"),
     ("map", "info"): ("map_info", "show what a map holds"),

@@ -272,6 +272,9 @@ class CloudConfig(Checked):
 class TileConfig(Checked):
     """Views from above against the aerial tiles of a map."""
 
+    enabled: bool = parameter(
+        True, "views are searched among the map's aerial tiles where its landmarks have no answer"
+    )
     retrieval_top_k: int = parameter(8, "tiles retrieved by the view's descriptor", low=1, high=1000)
     max_error_px: float = parameter(
         6.0, "largest distance on the ground of an inlier, in pixels of the tile", unit="px", low=0.5, high=50.0
@@ -372,6 +375,7 @@ class LocalizerConfig(Checked):
     verification: VerificationConfig = field(default_factory=VerificationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     clouds: CloudConfig = field(default_factory=CloudConfig)
+    tiles: TileConfig = field(default_factory=TileConfig)
     fix_filter: FixFilterConfig = field(default_factory=FixFilterConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
 

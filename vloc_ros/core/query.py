@@ -85,6 +85,28 @@ class PosePrior:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FlightState:
+    """How a rig hangs above the ground by other sensors, which locating views from above begins with.
+
+    Attributes:
+        down: (3,) direction of gravity in the frame of the rig, of length 1; None where unknown.
+        down_std_rad: standard deviation of its direction.
+        altitude_m: of the rig's origin above the ground; None where unknown.
+        altitude_std: its standard deviation, as a share of it.
+    """
+
+    down: Array | None = None
+    down_std_rad: float = 0.03
+    altitude_m: float | None = None
+    altitude_std: float = 0.1
+
+    def __post_init__(self) -> None:
+        down = self.down
+        if down is not None and (down.shape != (3,) or not abs(float(np.linalg.norm(down)) - 1.0) < 1e-3):
+            raise InputError(f"gravity is {down}, expected a direction of length 1 in the frame of the rig")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """What the sensors of a rig recorded at one moment.
 
@@ -93,12 +115,14 @@ class Query:
         stamp_ns: time of the images, integer nanoseconds.
         prior: where the rig is expected, or None.
         cloud: a point cloud, or None.
+        flight: how the rig hangs above the ground; unknown by default.
     """
 
     views: tuple[View, ...]
     stamp_ns: int = 0
     prior: PosePrior | None = None
     cloud: PointCloud | None = None
+    flight: FlightState = FlightState()
 
     def __post_init__(self) -> None:
         if not self.views and self.cloud is None:

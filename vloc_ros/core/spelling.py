@@ -24,14 +24,15 @@ def nearest_name(found: str, names: Iterable[str], *, similarity: float = 0.75) 
     """The name that was most likely meant; None where none is similar.
 
     Args:
-        found: what was given; of a dotted name the part after the last dot decides, where it is right.
+        found: what was given; of a dotted name the part after the last dot decides, where it is right. Of several
+            groups that have it, none of which is similar, it is the first.
         names: what may be given.
         similarity: ratio of `difflib`, at least; two neighbouring letters that changed places are near at any.
     """
     candidates = list(names)
     last = found.rpartition(".")[2]
     of_other_groups = [name for name in candidates if name.rpartition(".")[2] == last]
-    near = difflib.get_close_matches(found, of_other_groups, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(found, of_other_groups, n=1, cutoff=similarity) or of_other_groups[:1]
     near = near or [name for name in candidates if _swaps_neighbours(found, name)]
     near = near or difflib.get_close_matches(found, candidates, n=1, cutoff=similarity)
     return near[0] if near else None

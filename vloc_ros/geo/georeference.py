@@ -27,6 +27,7 @@ from vloc_ros.core.geometry.geodetic import MOST_FROM_DATUM_M, MOST_MOVED_M, Dat
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.tile_encoder import AERIAL
 from vloc_ros.geo.position_tables import EarthPositions
 from vloc_ros.mapping.maps.alignment import transform_map
 
@@ -82,8 +83,9 @@ def georeference_map(
 
     Raises:
         InputError: the positions are too few, lie on a line, contradict each other, do not fit the map's lengths, or
-            are far from the map's origin.
+            are far from the map's origin; or the map has aerial tiles beside its landmarks.
     """
+    _check_tiles(landmark_map)
     altitude = positions.altitude_m
     middle = mean_position(positions.latitude, positions.longitude)
     local = Datum(*middle, None if altitude is None else float(np.median(altitude)))
@@ -111,6 +113,14 @@ def georeference_map(
         moved = transform_map(moved, level_from_map, metric=True)
     moved = replace(moved, scenes=(replace(moved.scene(), datum=datum, frame_is_arbitrary=False),))
     return GeoreferencedMap(moved, residuals, agreeing, lean, level_from_map.scale, measured)
+
+
+def _check_tiles(landmark_map: LandmarkMap) -> None:
+    if len(landmark_map.points) and landmark_map.item_count(AERIAL):
+        raise InputError(
+            f"the aerial tiles of the map {landmark_map.name} lie where its datum says, expected none of another one; "
+            "georeference the map that they were added to, and add them again with `vloc map aerial add`"
+        )
 
 
 def _without_datum(landmark_map: LandmarkMap) -> LandmarkMap:

@@ -37,7 +37,7 @@ from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_msgs.srv import GetMapChunk, LoadMap
 from vloc_ros.core.errors import ModelError
 from vloc_ros.inference.engine_cache import EngineKey, Profile, lock_engine
-from vloc_ros.nodes.localizer import models, pipeline
+from vloc_ros.nodes.localizer import loaded_map, models
 from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.storage.maps import map_hash, read_manifest, read_map, write_map
 
@@ -115,9 +115,9 @@ def test_changed_parameters_load_no_second_network(
     robot = Robot(ros, wall, map=str(learned_wall.map))
     robot.activate()
     before, built = robot.node._loaded.localizer.extractor, []
-    build = pipeline.build_localizer
+    build = loaded_map.build_localizer
     monkeypatch.setattr(
-        pipeline, "build_localizer", lambda *args, **named: built.append(named) or build(*args, **named)
+        loaded_map, "build_localizer", lambda *args, **named: built.append(named) or build(*args, **named)
     )
     (response,) = robot.node.set_parameters([Parameter("candidates.retrieval_top_k", value=7)])
     assert response.successful

@@ -21,15 +21,12 @@ from typing import Any
 import pytest
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.tracking.fix_filter import FixFilter
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.localizer.initial_pose import InitialPose
-from vloc_ros.nodes.localizer.pipeline import LocalizationPipeline, _Reference
 from vloc_ros.nodes.localizer.refusal import Refused
+from vloc_ros.nodes.localizer.rig_transforms import Reference, RigTransforms
 
-IMAGE = _Reference(1, "base_link", "camera")
+IMAGE = Reference(1, "base_link", "camera")
 
 
 class Odometry:
@@ -50,36 +47,35 @@ class Odometry:
         return self.later
 
 
-def make_pipeline(odometry: Any, publish_tf: str) -> LocalizationPipeline:
-    config = LocalizerNodeConfig(publish_tf=publish_tf)
-    return LocalizationPipeline(config, FixFilter(FixFilterConfig()), odometry, InitialPose(max_age_s=0.0))
+def make_transforms(odometry: Any, publish_tf: str) -> RigTransforms:
+    return RigTransforms(LocalizerNodeConfig(publish_tf=publish_tf), odometry)
 
 
 @pytest.mark.parametrize("publish_tf", ["none", "map_base", "map_odom"])
 def test_late_odometry_is_waited_for_once_there_was_some(publish_tf: str) -> None:
     odometry = Odometry()
-    pipeline = make_pipeline(odometry, publish_tf)
+    transforms = make_transforms(odometry, publish_tf)
     odometry.now, odometry.later = None, Pose.identity()
-    assert pipeline._lookup_odometry(IMAGE) is None, "there may be none at all"
+    assert transforms.odometry(IMAGE) is None, "there may be none at all"
     odometry.now = Pose.identity()
-    assert pipeline._lookup_odometry(IMAGE) is odometry.now
+    assert transforms.odometry(IMAGE) is odometry.now
     odometry.now = None
-    assert [pipeline._lookup_odometry(IMAGE) for _ in range(2)] == [odometry.later] * 2
+    assert [transforms.odometry(IMAGE) for _ in range(2)] == [odometry.later] * 2
     assert odometry.waits == 2
 
 
 def test_odometry_that_ended_is_waited_for_once_unless_the_transform_needs_it() -> None:
     odometry = Odometry()
-    free, bound = make_pipeline(odometry, "none"), make_pipeline(odometry, "map_odom")
-    for pipeline in (free, bound):
-        pipeline._lookup_odometry(IMAGE)
+    free, bound = make_transforms(odometry, "none"), make_transforms(odometry, "map_odom")
+    for transforms in (free, bound):
+        transforms.odometry(IMAGE)
     odometry.now = None
-    assert free._lookup_odometry(IMAGE) is None
+    assert free.odometry(IMAGE) is None
     odometry.now = Pose.identity()
-    free._lookup_late_odometry(IMAGE)  # after the image was localized it is there
+    free.late_odometry(IMAGE)  # after the image was localized it is there
     odometry.now = None
-    assert [free._lookup_odometry(IMAGE) for _ in range(3)] == [None] * 3
+    assert [free.odometry(IMAGE) for _ in range(3)] == [None] * 3
     assert odometry.waits == 1
     for _ in range(2):
         with pytest.raises(Refused):
-            bound._lookup_odometry(IMAGE)
+            bound.odometry(IMAGE)

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 
 _EQUATOR_M, _FLATTENING = 6378137.0, 1.0 / 298.257223563
@@ -150,6 +150,13 @@ class Datum:
         # meridians converge: east at the new origin is not parallel to east at the old one
         x_axis = moved._earth_from_map().T @ self._earth_from_map() @ target_from_map.rotation[0]
         return replace(moved, yaw_rad=float(np.arctan2(x_axis[1], x_axis[0])))
+
+    def pose_of(self, other: Datum) -> Pose:
+        """The frame of another datum in this one's; where either has no height, both origins lie on the ellipsoid."""
+        has_heights = self.altitude_m is not None and other.altitude_m is not None
+        own, its = (self, other) if has_heights else (replace(one, altitude_m=None) for one in (self, other))
+        axes = own._earth_from_map()
+        return Pose(axes.T @ its._earth_from_map(), (its._origin() - own._origin()) @ axes)
 
     def _origin(self) -> Array:
         return _earth_centred(self.latitude, self.longitude, self.altitude_m or 0.0)

@@ -35,7 +35,7 @@ from vloc_ros.core.localization.matches import DescriptorNeighbours, Matches
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.localization.pose_estimation import estimate_absolute_pose, inlier_mask, reprojection_residuals
-from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose
+from vloc_ros.core.localization.scoring import KEYFRAMES, PoseScorer, ScoredPose
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.map.scene import Scene
 from vloc_ros.core.query import Query
@@ -166,6 +166,10 @@ class CompetingHypotheses:
             shift_px = matches.xy[rows] - view.camera.project(in_keyframe[rows])
             densest[rows] = _in_densest_window(shift_px / (_CELL_RAD * view.camera.intrinsics[0]))
         return densest
+
+    def points_around(self, pose: ScoredPose) -> Array:
+        """(N,) ascending map points that a pose may show."""
+        return self._index.covisible_points(pose.inlier_points, keyframes=KEYFRAMES)
 
     def refine(self, rough: ScoredPose, observation: Observation) -> ScoredPose:
         """A pose of a few keypoints, estimated again from all that guided matching finds."""

@@ -21,15 +21,19 @@ from dataclasses import replace
 
 from vloc_ros.core.config import TrackingConfig
 from vloc_ros.core.features.keypoints import Extractor, Features, extract_scaled
-from vloc_ros.core.localization.candidates import CandidateGenerator
+from vloc_ros.core.localization.candidates import Candidate, CandidateGenerator
 from vloc_ros.core.localization.hypotheses import PoseSolver
 from vloc_ros.core.localization.observation import Observation, StageClock
 from vloc_ros.core.localization.resolution import MapResolution, convert_pixels, restore_pixels
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.scan_search import NoScans, ScanSearch
 from vloc_ros.core.localization.selection import Decision, HypothesisSelector
+from vloc_ros.core.localization.views_from_above import AerialSearch, NoTiles
 from vloc_ros.core.map.map_index import MapIndex
-from vloc_ros.core.query import Query
+from vloc_ros.core.query import PosePrior, Query
+
+# places that are tried one after the other, each since it explains the image better than the one before
+_MOST_BETTER_PLACES = 3
 
 
 class Localizer:
@@ -46,6 +50,8 @@ class Localizer:
         selector: HypothesisSelector,
         tracking: TrackingConfig,
         scans: ScanSearch | None = None,
+        tiles: AerialSearch | None = None,
+        prior_from_above: CandidateGenerator | None = None,
         last_pass: CandidateGenerator | None = None,
         always_last_pass: bool = False,
     ) -> None:
@@ -60,6 +66,8 @@ class Localizer:
             selector: decides on the hypotheses.
             tracking: image size with a prior.
             scans: localizes point clouds; None for a map without LiDAR places.
+            tiles: localizes views from above; None for a map without aerial tiles.
+            prior_from_above: candidates from a prior that the tiles gave; None where these are the map.
             last_pass: of candidates that are tried on request where the others gave no decision, since their solver
                 takes long; None for none.
             always_last_pass: without a request too.
@@ -69,24 +77,36 @@ class Localizer:
         self._solvers, self.selector, self._tracking = solvers, selector, tracking
         self._resolution = MapResolution(self.map, extractor)
         self._scans: ScanSearch = scans or NoScans()
+        self._tiles: AerialSearch = tiles or NoTiles()
+        self._prior_from_above = () if prior_from_above is None else (prior_from_above,)
         self._last_pass, self._always_last_pass = () if last_pass is None else (last_pass,), always_last_pass
+
+    @property
+    def has_tiles(self) -> bool:
+        """Whether views from above can be localized, see `Query.flight`."""
+        return not isinstance(self._tiles, NoTiles)
 
     def localize(self, query: Query, *, on_request: bool = False) -> LocalizationResult:
         """A pose with its covariance, or a typed refusal.
 
         With a prior, the keypoints of a smaller image that match where it says give a result in a fraction of the time.
         Where they do not, the query is searched for as if it had no prior. A point cloud counts where the images have
-        no answer, or there are none.
+        no answer, or there are none. Then images are searched from above: among the map's aerial tiles, where gravity
+        says which way is down or the map has no landmarks. Landmarks are searched for around the pose that they give.
 
         Args:
             query: images, a point cloud, or both.
             on_request: somebody waits for this very answer, and it may take longer, see `matcher.last_pass`.
         """
         clock = StageClock()
-        if not len(self.map.points) or not query.views:
-            return self._scans.search(self._observe(query, clock)).result.timed(clock.times_ms, 0)
-        visual = self._search_images(query, clock, on_request=on_request)
-        return visual if visual.ok else self._search_scan(query, visual, clock)
+        if len(self.map.points) and query.views:
+            result = self._search_images(query, clock, on_request=on_request)
+            result = result if result.ok else self._search_scan(query, result, clock)
+        elif query.cloud is None and self.has_tiles:
+            return self._search_tiles(query, clock)
+        else:
+            result = self._scans.search(self._observe(query, clock)).result.timed(clock.times_ms, 0)
+        return result if result.ok or not query.views else self._search_from_above(query, result, clock)
 
     def localize_features(
         self, features: Sequence[Features], query: Query, *, on_request: bool = False
@@ -131,11 +151,23 @@ class Localizer:
         decision = Decision.undecided()
         for generator in generators:
             for candidate in observation.clock.iterate("candidates", generator.generate(observation)):
-                hypotheses = self._solvers[candidate.kind].solve(observation, candidate)
-                decision = decision.or_better(self.selector.decide(hypotheses, candidate, observation))
+                decision = decision.or_better(self._decide(candidate, observation))
                 if decision.is_final:
                     return decision
         return decision
+
+    def _decide(self, candidate: Candidate, observation: Observation) -> Decision:
+        """What a candidate amounts to. Where another place explains the image better, that one is tried, and so on."""
+        first = decision = self._decide_on(candidate, observation)
+        for _ in range(_MOST_BETTER_PLACES):
+            if decision.better is None:
+                break
+            decision = self._decide_on(decision.better, observation)
+        return decision if decision.result.ok else first
+
+    def _decide_on(self, candidate: Candidate, observation: Observation) -> Decision:
+        hypotheses = self._solvers[candidate.kind].solve(observation, candidate)
+        return self.selector.decide(hypotheses, candidate, observation)
 
     def _search_everywhere(self, observation: Observation, *, on_request: bool) -> LocalizationResult:
         decision = self._search(observation, self._generators)
@@ -153,6 +185,32 @@ class Localizer:
         found = self._scans.search(self._observe(query, clock)).result
         keep_visual = not found.ok and visual.progress >= found.progress
         return visual if keep_visual else found.timed(clock.times_ms, visual.keypoints)
+
+    def _search_from_above(self, query: Query, refusal: LocalizationResult, clock: StageClock) -> LocalizationResult:
+        """What aerial tiles say of images that have no other answer, or their refusal where it says more."""
+        is_known = query.flight.down is not None or not len(self.map.points)
+        if not self.has_tiles or not is_known:
+            return refusal
+        above = self._search_tiles(query, clock)
+        if not above.ok:
+            return refusal.timed(clock.times_ms, refusal.keypoints) if refusal.progress >= above.progress else above
+        below = self._search_below(query, above, clock)
+        return below if below.ok else above
+
+    def _search_tiles(self, query: Query, clock: StageClock) -> LocalizationResult:
+        found = self._tiles.search(query, clock)
+        return found.timed(clock.times_ms, found.keypoints)
+
+    def _search_below(self, query: Query, above: LocalizationResult, clock: StageClock) -> LocalizationResult:
+        """The pose by the landmarks around one that aerial tiles gave, which is the less exact."""
+        assert above.map_from_rig is not None
+        assert above.covariance is not None
+        prior = PosePrior(above.map_from_rig, above.covariance, above.frame_id)
+        working = self._reduce(replace(query, prior=prior), clock)
+        observation = self._observe(working, clock)
+        result = self._search(observation, self._prior_from_above).result
+        result = replace(result, candidate=f"aerial/{result.candidate}") if result.ok else result
+        return restore_pixels(result.timed(clock.times_ms, observation.keypoint_count), query, working)
 
     def _observe(self, query: Query, clock: StageClock, scale: float = 1.0) -> Observation:
         """The keypoints of a query's views at an image scale, extracted when they are needed."""

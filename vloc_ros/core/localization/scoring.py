@@ -42,7 +42,7 @@ from vloc_ros.core.map.scene import Scene
 _GRID = (8, 8)
 _REGIONS = _GRID[0] * _GRID[1]
 # keyframes whose points a pose is expected to show
-_KEYFRAMES = 8
+KEYFRAMES = 8
 # similarity is measured in a smaller circle than matches are searched in: a rough pose has to find matches, and a good
 # one has to be distinguished from another
 _SIMILARITY_RADIUS_PX = 6.0
@@ -145,7 +145,7 @@ class PoseScorer:
         They are those that keyframes observe which are covisible with its (M,) inlier points of one scene, M >= 1.
         """
         inlier_points = sorted_unique(inlier_points)
-        expected = self._index.covisible_points(inlier_points, keyframes=_KEYFRAMES)
+        expected = self._index.covisible_points(inlier_points, keyframes=KEYFRAMES)
         visibility = self.predict_visibility(scene_from_rig, expected, observation)
         return ScoredPose(self._map.scene_of(inlier_points), scene_from_rig, inlier_points, visibility)
 

@@ -49,10 +49,13 @@ class Decision:
         result: accepted, or refused with a reason.
         is_final: no other candidate need be matched: accepted, or two poses or two cameras contradict each other, which
             matching one of them alone would not resolve.
+        better: the part of the map around a pose that explains the image better than the refused one. Few of its
+            matches pass a ratio test against the other place's, so that it has to be matched by itself.
     """
 
     result: LocalizationResult
     is_final: bool = False
+    better: Candidate | None = None
 
     @staticmethod
     def undecided() -> Decision:
@@ -112,12 +115,12 @@ class HypothesisSelector:
                 return self._decide_by_sample(verified, candidate, observation)
             weighed = self._weigh(verified, hypotheses, candidate, observation)
             if weighed is not None and weighed.score >= self._threshold:
-                return self._decide(weighed, observation)
+                return self._decide(weighed, candidate, observation)
             final = next((one for one in verified if one.refusal_is_final), None)
             if final is not None:
                 return Decision(final.result, is_final=True)
             if weighed is not None:
-                return self._decide(weighed, observation)
+                return self._decide(weighed, candidate, observation)
             return Decision(max(verified, key=lambda one: one.result.progress).result)
 
     def _decide_by_sample(
@@ -129,7 +132,7 @@ class HypothesisSelector:
         if able and self._verifier.score(self._lead(able)) >= certain:
             weighed = self._weigh_against_competitors(self._lead(able), able, candidate, observation)
             if weighed.score >= certain:
-                return self._decide(weighed, observation)
+                return self._decide(weighed, candidate, observation)
         return Decision.undecided()
 
     def excess(self, result: LocalizationResult) -> float:
@@ -147,8 +150,7 @@ class HypothesisSelector:
     ) -> WeighedHypothesis | None:
         """The best hypothesis with its score.
 
-        Where it would not be accepted, it and the candidate's coarse pose are refined by guided matching; where another
-        pose outscores it, that one is.
+        Where it would not be accepted, it and the candidate's coarse pose are refined by guided matching.
         """
         able = [one for one in verified if one.evidence is not None]
         if not able or self._verifier.score(self._lead(able)) < self._threshold:
@@ -156,15 +158,7 @@ class HypothesisSelector:
             able += self._refine([*poses, candidate.coarse_pose], hypotheses, observation)
         if not able:
             return None
-        leader = self._lead(able)
-        weighed = self._weigh_against_competitors(leader, able, candidate, observation)
-        if weighed.score >= self._threshold or weighed.competitor is None or weighed.evidence.margin >= 0:
-            return weighed
-        for better in self._refine([weighed.competitor], hypotheses, observation):
-            other = self._weigh_against_competitors(better, able, candidate, observation)
-            if other.score >= self._threshold:
-                return other
-        return weighed
+        return self._weigh_against_competitors(self._lead(able), able, candidate, observation)
 
     def _lead(self, able: Sequence[VerifiedHypothesis]) -> VerifiedHypothesis:
         return max(able, key=self._verifier.score)
@@ -218,7 +212,7 @@ class HypothesisSelector:
             if not _is_same_place(leader.scored, pose):
                 yield pose
 
-    def _decide(self, weighed: WeighedHypothesis, observation: Observation) -> Decision:
+    def _decide(self, weighed: WeighedHypothesis, candidate: Candidate, observation: Observation) -> Decision:
         confidence = self._model.confidence(weighed.score, self._negative_share)
         if weighed.score >= self._threshold:
             refined = self._verifier.refine_accepted(weighed.verified, observation)
@@ -232,7 +226,23 @@ class HypothesisSelector:
             return Decision(result.refused_as(Status.POSE_REJECTED, reason))
         assert weighed.verified.scored is not None
         reason = self._describe_competitor(weighed.verified.scored, weighed.competitor, weighed.evidence.margin)
-        return Decision(result.refused_as(Status.AMBIGUOUS, f"{reason}; {needed}"), is_final=True)
+        refused = result.refused_as(Status.AMBIGUOUS, f"{reason}; {needed}")
+        return Decision(refused, is_final=True, better=self._around_competitor(weighed, candidate))
+
+    def _around_competitor(self, weighed: WeighedHypothesis, candidate: Candidate) -> Candidate | None:
+        """What to match for a competing pose that outscores the leader, with which the leader competes in turn."""
+        leader, competitor = weighed.verified.scored, weighed.competitor
+        if leader is None or competitor is None or weighed.evidence.margin >= 0 or candidate.windows:
+            return None
+        points = self._competing.points_around(competitor)
+        neighbours = candidate.neighbours or weighed.verified.hypothesis.matches.neighbours
+        return Candidate(
+            candidate.name,
+            points,
+            neighbours=neighbours,
+            coarse_pose=competitor,
+            competitors=(leader, *candidate.competitors),
+        )
 
     def _find_competing(
         self, leader: VerifiedHypothesis, known: Sequence[ScoredPose], candidate: Candidate, observation: Observation

@@ -42,6 +42,7 @@ from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.tile_evidence import TileEvidence, measure_tile_evidence
 from vloc_ros.core.localization.tile_places import AerialPlaces, GroundKeypoints
 from vloc_ros.core.localization.tile_views import TileView, observe
+from vloc_ros.core.retrieval.tile_placement import TilePlacement
 
 _LEAST_KEYPOINTS, _LEAST_INLIERS = 40, 6
 # nearest distance over the next, at most: of RootSIFT, and of networks, whose descriptors differ less. With 0.9 these
@@ -147,6 +148,7 @@ class TileSearch:
         verification: VerificationConfig,
         model: AcceptanceModel,
         calibration: CovarianceCalibration,
+        placement: TilePlacement | None = None,
     ) -> None:
         """A search among tiles.
 
@@ -157,11 +159,13 @@ class TileSearch:
             verification: at which share of negatives confidence is stated.
             model: the acceptance table of tiles.
             calibration: of the covariance.
+            placement: how well the tiles lie in the frame of the map, a part of the covariance; None where they are it.
         """
+        self._placement = placement or TilePlacement()
         self._places, self._extractor, self._config = places, extractor, config
         self._model, self._calibration, self._share = model, calibration, verification.negative_share
         self._threshold = model.threshold(config.false_accept_rate)
-        self._ratio = _RATIO if isinstance(places.map.extractor, RootSiftConfig) else _RATIO_OF_NETWORKS
+        self._ratio = _RATIO if isinstance(places.extractor, RootSiftConfig) else _RATIO_OF_NETWORKS
 
     def localize(self, query: AerialQuery) -> LocalizationResult:
         """The pose of the camera in the map, or a refusal that says why there is none."""
@@ -344,11 +348,13 @@ class TileSearch:
 
     def publishable(self, one: TileHypothesis, confidence: float) -> LocalizationResult:
         """A hypothesis as a result in its map frame, its covariance calibrated."""
-        scene = self._places.map.scenes[one.scene]
+        scene, places = self._places.map.scenes[one.scene], self._places.places
+        middle = places.translations[places.scenes == one.scene].mean(axis=0)
+        placed = self._placement.uncertainty(middle).at(one.scene_from_camera.translation)
         return LocalizationResult(
             Status.OK,
             map_from_rig=scene.map_from(one.scene_from_camera),
-            covariance=apply_calibration(one.covariance, self._calibration),
+            covariance=apply_calibration(one.covariance, self._calibration) + placed,
             frame_id=scene.frame_id,
             matches=one.matches,
             inliers=round(float(np.expm1(one.evidence.inliers))),

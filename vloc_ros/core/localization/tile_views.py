@@ -93,7 +93,7 @@ def observe(query: AerialQuery, places: AerialPlaces, extractor: Extractor) -> I
 
 def _turns(query: AerialQuery, places: AerialPlaces) -> list[float]:
     """By how much the view is turned: to the map where its heading is known, all around where it matters."""
-    if places.map.extractor.rotation_invariant:
+    if places.extractor.rotation_invariant:
         return [0.0]
     if query.yaw_rad is not None:
         return [np.pi / 2 - query.yaw_rad]

@@ -35,8 +35,8 @@ _GATE = 27.856
 _RESET_M, _RESET_SPEEDS = 0.5, 5.0
 # the maximum speed is this many standard deviations of the speed without odometry
 _SPEED_SIGMAS = 2.0
-# the robot is lost when the standard deviation of its position exceeds this
-_LOST_M = 1.0
+# the robot is lost when the standard deviation of its position exceeds this, and so many times that of its fix
+_LOST_M, _LOST_GROWTH = 1.0, 2.0
 # the covariance of a fix does not widen the gate when its standard deviation is more than so many times the predicted
 _VAGUE = 2.0
 # the reference is renewed after this way by odometry, in metres plus radians
@@ -218,7 +218,9 @@ class FixFilter:
                 track.advance(self._config, odom_from_base, stamp_ns)
         return None if self._current is None else self._current.predict(self._config, stamp_ns)
 
-    def gate(self, fix: Fix, odom_from_base: Pose | None, stamp_ns: int, *, sensor: str = "") -> GatingDecision:
+    def gate(
+        self, fix: Fix, odom_from_base: Pose | None, stamp_ns: int, *, sensor: str = "", coarse: bool = False
+    ) -> GatingDecision:
         """Decide whether a fix may be published.
 
         Args:
@@ -227,11 +229,13 @@ class FixFilter:
             stamp_ns: of the image or scan.
             sensor: that it is of, where a robot has several. Their fixes confirm each other; one that is less certain
                 than what another sensor's fix predicts does not replace it.
+            coarse: the sensor is less certain than others by nature, as aerial tiles are: its fix agrees where its own
+                covariance reaches, however large that is.
         """
         fix, expected = fix.within_map(), self.carry(odom_from_base, stamp_ns)
-        first = expected is None or _is_lost(expected)
+        first = expected is None or self._is_lost(expected, fix, coarse=coarse)
         track = _Track.begin(fix, odom_from_base, stamp_ns, sensor)
-        if not first and self._is_inside_gates(fix, stamp_ns):
+        if not first and self._is_inside_gates(fix, stamp_ns, coarse=coarse):
             self._accept(track, expected)
             return GatingDecision(GateResult.AGREES, less_certain=self._is_of_other_sensor(sensor))
         if not self._config.enabled:  # the fix is followed wherever it is
@@ -258,6 +262,13 @@ class FixFilter:
             GateResult.HELD, f"{where}; {confirmed if follows_odometry else 'it does not follow odometry'}", first=first
         )
 
+    def _is_lost(self, expected: Fix, fix: Fix, *, coarse: bool) -> bool:
+        """Whether the current pose is not known any more; to a coarse fix one that is known about as well is."""
+        assert self._current is not None
+        start = self._current.fix
+        vaguer = fix if coarse and _position_std(fix) > _position_std(start) else start
+        return _is_lost(expected, vaguer)
+
     def _describe_opposition(self, alternative: _Track, stamp_ns: int) -> str:
         """Which sensor agreed with the current pose lately and does not agree with an alternative; empty if none."""
         for sensor, agreed_ns in self._agreed_ns.items():
@@ -270,9 +281,9 @@ class FixFilter:
         """Whether the current pose is another sensor's."""
         return self._current is not None and self._current.sensor != sensor
 
-    def _is_inside_gates(self, fix: Fix, stamp_ns: int) -> bool:
-        tracks = (self._current, self._reference)
-        return all(t is None or self._is_inside_gate(fix, t.predict(self._config, stamp_ns)) for t in tracks)
+    def _is_inside_gates(self, fix: Fix, stamp_ns: int, *, coarse: bool) -> bool:
+        expected = (t.predict(self._config, stamp_ns) for t in (self._current, self._reference) if t is not None)
+        return all(self._is_inside_gate(fix, one, coarse=coarse) for one in expected)
 
     def _accept(self, track: _Track, expected: Fix | None) -> None:
         """Go on from a fix, unless it is less certain than the prediction; renew the reference when it is old."""
@@ -284,7 +295,7 @@ class FixFilter:
         if (
             reference is None
             or reference.way > _REFERENCE_WAY
-            or _is_lost(reference.predict(self._config, track.stamp_ns))
+            or _is_lost(reference.predict(self._config, track.stamp_ns), reference.fix)
         ):
             self._reference = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns, track.sensor)
 
@@ -335,13 +346,13 @@ class FixFilter:
             return self._config.first_confirmations
         return self._config.confirmations if motion is _Motion.MOVED else self._config.confirmations_standing
 
-    def _is_inside_gate(self, fix: Fix, expected: Fix) -> bool:
+    def _is_inside_gate(self, fix: Fix, expected: Fix, *, coarse: bool = False) -> bool:
         """Whether a fix is within the gate around a prediction; never in another scene."""
         if fix.frame_id != expected.frame_id:
             return False
         error = fix.map_from_base.error_to(expected.map_from_base)
         covariance = expected.covariance + _variances(self._config.tolerance_m, self._config.tolerance_rad)
-        if np.trace(fix.covariance[:3, :3]) <= _VAGUE**2 * np.trace(covariance[:3, :3]):
+        if coarse or np.trace(fix.covariance[:3, :3]) <= _VAGUE**2 * np.trace(covariance[:3, :3]):
             covariance = covariance + fix.covariance
         return bool(squared_mahalanobis_distances(error[None], covariance[None])[0] <= _GATE)
 
@@ -352,8 +363,9 @@ def _confirmation_weight(fix: Fix) -> float:
     return float(np.clip(weight, _LIGHTEST, _HEAVIEST))
 
 
-def _is_lost(expected: Fix) -> bool:
-    return _position_std(expected) > _LOST_M
+def _is_lost(expected: Fix, start: Fix) -> bool:
+    """Whether the position of a track is not known any more; one that began vague, as above aerial tiles, is."""
+    return _position_std(expected) > max(_LOST_M, _LOST_GROWTH * _position_std(start))
 
 
 def _position_std(fix: Fix) -> float:

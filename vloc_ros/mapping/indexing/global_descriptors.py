@@ -32,6 +32,7 @@ from vloc_ros.core.localization.retrieval_candidates import find_index_of_encode
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder
 from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex, merge_retrieval_indices
+from vloc_ros.core.retrieval.tile_encoder import AERIAL
 from vloc_ros.core.sources import PosedImage, Progress, silent
 
 # name of the index of a model, unless another is given
@@ -142,10 +143,7 @@ def describe_incomplete_indices(before: Sequence[LandmarkMap], after: LandmarkMa
     """Lines for people: model indices that a changed map lost, or that lack rows for keyframes."""
     present = {index.encoder for index in model_indices(after)}
     lost = {index.name: index for one in before for index in model_indices(one) if index.encoder not in present}
-    lines = [
-        f"without the retrieval index {name}: not all keyframes are encoded by one model; run `vloc map encode`"
-        for name in lost
-    ]
+    lines = [f"without the retrieval index {name}: {_explain_loss(index)}" for name, index in lost.items()]
     count = len(after.keyframes)
     for index in model_indices(after):
         if index.modality == IMAGE and (encoded := len(np.unique(index.items))) < count:
@@ -154,6 +152,12 @@ def describe_incomplete_indices(before: Sequence[LandmarkMap], after: LandmarkMa
                 "complete it"
             )
     return lines
+
+
+def _explain_loss(index: RetrievalIndex) -> str:
+    if index.modality == AERIAL:
+        return "the aerial tiles are of several maps; add those of one with `vloc map aerial add`"
+    return "not all keyframes are encoded by one model; run `vloc map encode`"
 
 
 def _compatible(index: RetrievalIndex, other: LandmarkMap) -> RetrievalIndex | None:

@@ -30,6 +30,7 @@ from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.places import Places
+from vloc_ros.core.retrieval.tile_encoder import AERIAL
 from vloc_ros.core.sources import PosedImage
 
 _LEVEL_WEIGHT = 0.01
@@ -41,6 +42,8 @@ _MAX_EXTENT_M = 1e5
 _MIN_SINE = 1e-9
 # of poses that were only moved
 _SAME_SCALE = 1e-9
+# aerial tiles lie level
+_LEVEL_RAD = 0.01
 
 
 def choose_origin(positions: Sequence[Array]) -> Array:
@@ -122,7 +125,8 @@ def transform_map(
     Raises:
         InputError: the map has several scenes, or is too large in the target frame, or it has a datum that
             cannot move along, see `Datum.transform`.
-        MapError: its scale changes, and it has LiDAR places, whose points are in metres.
+        MapError: its scale changes, and it has LiDAR places, whose points are in metres, or its frame leans against the
+            former one, and it has aerial tiles.
     """
     scene = landmark_map.scene()
     datum = scene.datum.transform(similarity) if scene.datum else None
@@ -166,7 +170,9 @@ def transform_geometry(landmark_map: LandmarkMap, similarity: Similarity, *, tar
         landmark_map,
         points=points.astype(np.float32),
         keyframes=_transform_keyframes(landmark_map.keyframes, similarity),
-        places={modality: _transform_places(places, similarity) for modality, places in landmark_map.places.items()},
+        places={
+            modality: _transform_places(modality, one, similarity) for modality, one in landmark_map.places.items()
+        },
         scenes=(moved,),
     )
 
@@ -178,7 +184,13 @@ def _transform_keyframes(keyframes: Keyframes, similarity: Similarity) -> Keyfra
     return replace(keyframes, rotations=rotations, translations=translations)
 
 
-def _transform_places(places: Places, similarity: Similarity) -> Places:
+def _transform_places(modality: str, places: Places, similarity: Similarity) -> Places:
+    lean = float(np.arccos(np.clip(similarity.rotation[2, 2], -1.0, 1.0)))
+    if modality == AERIAL and len(places) and lean > _LEVEL_RAD:
+        raise MapError(
+            f"the map has aerial tiles, which are level, and its frame would lean by {np.degrees(lean):.1f} deg; align "
+            "or georeference it first, and add the tiles afterwards with `vloc map aerial add`"
+        )
     if POINTS_CM in places.payloads and abs(similarity.scale - 1.0) > _SAME_SCALE:
         raise MapError(
             f"the map has LiDAR places, whose points are in metres, and its scale would change by "

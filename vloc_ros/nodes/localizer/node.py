@@ -41,7 +41,6 @@ from vloc_msgs.srv import Relocalize
 from vloc_ros.assembly import build_localizer, explain_unused_encoder, explain_unused_matcher
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
-from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.tracking.fix_filter import FixFilter
@@ -52,10 +51,18 @@ from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras
 from vloc_ros.nodes.localizer.component_status import NodeState
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.localizer.diagnostics import ChangeLog, diagnostic_array, summarize_status
+from vloc_ros.nodes.localizer.flight_sensors import FlightSensors
 from vloc_ros.nodes.localizer.image_input import resolve_image_topics
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.inputs import subscribe_to_sensors
 from vloc_ros.nodes.localizer.last_results import LastResults
+from vloc_ros.nodes.localizer.loaded_map import LoadedMap
+from vloc_ros.nodes.localizer.map_notes import (
+    describe_tiles,
+    explain_arbitrary_frame,
+    explain_unused_sensor,
+    explain_unused_tiles,
+)
 from vloc_ros.nodes.localizer.map_source import MapServerSource
 from vloc_ros.nodes.localizer.models import (
     EngineSwitch,
@@ -65,7 +72,7 @@ from vloc_ros.nodes.localizer.models import (
     read_models_or_bridge,
 )
 from vloc_ros.nodes.localizer.outputs import Outputs
-from vloc_ros.nodes.localizer.pipeline import LoadedMap, LocalizationPipeline
+from vloc_ros.nodes.localizer.pipeline import LocalizationPipeline
 from vloc_ros.nodes.localizer.scan_input import ScanMessage
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import status_without_pose
@@ -142,8 +149,9 @@ class LocalizerNode(ManagedNode):
         config = self._config
         self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
         self._outputs.reset()
+        self._flight = FlightSensors(self, config.flight)
         self._pipeline = LocalizationPipeline(
-            config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose
+            config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose, self._flight
         )
         self._input = subscribe_to_sensors(self, config, self._monitor, on_dropped=self._publish_status)
         self._results.begin(self._input.sensors)
@@ -162,6 +170,7 @@ class LocalizerNode(ManagedNode):
         self.destroy_subscription(self._initial_pose_subscription)
         self._input.close()
         self._worker.join()
+        self._flight.close()
         self._outputs.reset()
         self._worker = None
         self._results.close()
@@ -231,8 +240,11 @@ class LocalizerNode(ManagedNode):
         self._outputs.reset()
         self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
+        if note := describe_tiles(self._config, landmark_map):
+            self.get_logger().info(note)
         unused = (
-            _explain_unused_sensor(self._config, landmark_map),
+            explain_unused_sensor(self._config, landmark_map),
+            explain_unused_tiles(self._config, landmark_map),
             explain_unused_encoder(config, landmark_map, models.encoder),
             explain_unused_matcher(config, landmark_map, models.network),
             explain_arbitrary_frame(landmark_map),
@@ -404,28 +416,6 @@ class LocalizerNode(ManagedNode):
             self._changes.record(components, logged=warnings, now_ns=time.monotonic_ns())
         message = diagnostic_array(components, node=node, stamp_ns=self.get_clock().now().nanoseconds)
         self._diagnostics.publish(message)
-
-
-def _explain_unused_sensor(config: LocalizerNodeConfig, landmark_map: LandmarkMap) -> str:
-    """Why one of two sensors has no answer in a map; empty where both have, or there is one sensor."""
-    if config.sensor != "both":
-        return ""
-    if not len(landmark_map.points):
-        return f"the map {landmark_map.name} has no landmarks: images are refused, and sensor lidar does as well"
-    if find_scan_index(landmark_map) is None:
-        return f"the map {landmark_map.name} has no LiDAR places: scans are refused; add some with `vloc map lidar`"
-    return ""
-
-
-def explain_arbitrary_frame(landmark_map: LandmarkMap) -> str:
-    """Which scenes lie in the map as images alone chose it, so that their z axis is not up; empty where none does."""
-    scenes = [scene.frame_id for scene in landmark_map.scenes if scene.frame_is_arbitrary]
-    if not scenes:
-        return ""
-    return (
-        f"frame {', '.join(scenes)} of map {landmark_map.name} was chosen by images alone, its z axis is not up; "
-        "`vloc map align` or `vloc map georeference` gives it one that is level"
-    )
 
 
 def _divide(inputs: list[CameraImage] | list[ScanMessage]) -> tuple[list[ScanMessage], list[CameraImage]]:

@@ -18,80 +18,37 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.assembly import build_localizer
 from vloc_ros.bags.point_clouds import point_cloud_of
 from vloc_ros.core.clouds.point_cloud import PointCloud, deskew
-from vloc_ros.core.config import FixFilterConfig, LocalizerConfig
+from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.features.matching_network import MatchingNetwork
-from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.landmark_candidates import LandmarkRecognizer
-from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.core.query import PosePrior, Query
-from vloc_ros.core.retrieval.encoders import QueryEncoder
+from vloc_ros.core.localization.views_from_above import FROM_ABOVE
+from vloc_ros.core.query import FlightState, PosePrior, Query
 from vloc_ros.core.tracking.fix import Fix, fix_from_result
 from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, newest_image, parse_camera_names
+from vloc_ros.nodes.localizer.flight_sensors import FlightSensors
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
+from vloc_ros.nodes.localizer.loaded_map import LoadedMap
+from vloc_ros.nodes.localizer.prior_tracking import PriorTracking
 from vloc_ros.nodes.localizer.query_views import AvailableViews, ViewAssembler
 from vloc_ros.nodes.localizer.refusal import Refused
+from vloc_ros.nodes.localizer.rig_transforms import Reference, RigTransforms
 from vloc_ros.nodes.localizer.scan_input import ScanMessage
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import fill_status, pose_with_covariance, stamp_ns_of, status_without_pose
 
 _NO_MAP = "no map is loaded; is the map server active, and has it loaded a map?"
-# (0.2 m)² in height, (0.1 rad)² in roll and pitch: ramps, and floors that are not the map's plane
-_OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
-# more pairs of frames than this come from messages with invalid names
-_MOST_MISSING = 16
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedMap:
-    """A map in use.
-
-    Attributes:
-        localizer: localizer of the map.
-        hash: hash of the map.
-        recognizer: landmark recogniser, None without one.
-        encoder: global descriptor model, None without one.
-        network: learned matcher, None without one.
-    """
-
-    localizer: Localizer
-    hash: str
-    recognizer: LandmarkRecognizer | None = None
-    encoder: QueryEncoder | None = None
-    network: MatchingNetwork | None = None
-
-    def with_parameters(self, config: LocalizerConfig) -> LoadedMap:
-        """Return the same map with other parameters of the stages.
-
-        Raises:
-            VlocError: the map cannot be used with them.
-        """
-        localizer = build_localizer(
-            config,
-            self.localizer.map_index,
-            extractor=self.localizer.extractor,
-            recognizer=self.recognizer,
-            encoder=self.encoder,
-            network=self.network,
-        )
-        return replace(self, localizer=localizer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,25 +76,6 @@ class LocalizationOutput:
     earth: EarthPose | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    """Time and frames of the pose of an image set.
-
-    Attributes:
-        stamp_ns: stamp of the newest image.
-        base_frame: frame whose pose is published.
-        rig_frame: frame whose pose is estimated: that of a single camera, or the base for a rig.
-        base_from_camera: extrinsics of a single camera, None to look them up in TF.
-        deadline_s: of a monotonic clock, until which all lookups in TF together wait; None where each has the timeout.
-    """
-
-    stamp_ns: int
-    base_frame: str
-    rig_frame: str
-    base_from_camera: Pose | None = None
-    deadline_s: float | None = None
-
-
 class LocalizationPipeline:
     """Localizes image sets; every failure ends in their status."""
 
@@ -147,15 +85,13 @@ class LocalizationPipeline:
         fix_filter: FixFilter,
         frames: TransformLookup,
         initial_pose: InitialPose,
+        flight: FlightSensors,
     ) -> None:
-        self._config, self._frames = config, frames
+        self._config, self._frames, self._flight = config, frames, flight
         self._filter, self._initial_pose = fix_filter, initial_pose
         self._views, self._is_rig = ViewAssembler(config, frames), bool(parse_camera_names(config.cameras))
-        self._has_odometry = self._is_too_late = False
-        self._missing: set[tuple[str, str]] = set()  # targets and sources that TF did not have in time
-        self._map_hash = ""
-        self._initial: PosePrior | None = None
-        self._reset_requested = threading.Event()
+        self._transforms = RigTransforms(config, frames)
+        self._priors = PriorTracking(fix_filter, initial_pose, self._transforms)
         self._on_request = False
 
     def set_config(self, config: LocalizerNodeConfig, fix_filter: FixFilterConfig) -> None:
@@ -165,12 +101,12 @@ class LocalizationPipeline:
 
     def reset_tracking(self) -> None:
         """Discard the tracked pose before the next image set, and what is being localized. Thread-safe."""
-        self._reset_requested.set()
+        self._priors.request_reset()
 
     @property
     def is_reset_requested(self) -> bool:
         """Whether the last image set was begun before the tracked pose was discarded."""
-        return self._reset_requested.is_set()
+        return self._priors.is_reset_requested
 
     @contextlib.contextmanager
     def serve_request(self) -> Iterator[None]:
@@ -221,19 +157,21 @@ class LocalizationPipeline:
         base_frame = self._config.base_frame or sensor_frame
         # images wait while a scan waits for TF
         deadline_s = time.monotonic() + self._config.transform_timeout_s if self._config.sensor == "both" else None
-        reference = _Reference(stamp_ns, base_frame, base_frame, deadline_s=deadline_s)
+        reference = Reference(stamp_ns, base_frame, base_frame, deadline_s=deadline_s)
         self._check_time(stamp_ns, now_ns, what="scan")
-        base_from_sensor = self._look_up(reference, base_frame, sensor_frame, refusal=LocalizationStatus.NO_TRANSFORM)
+        base_from_sensor = self._transforms.look_up(
+            reference, base_frame, sensor_frame, refusal=LocalizationStatus.NO_TRANSFORM
+        )
         initial = self._initial_pose.prior(now_ns)
-        odom_from_base = self._lookup_odometry(reference)
+        odom_from_base = self._transforms.odometry(reference)
         cloud = self._read_cloud(scan, reference, sensor_frame, base_from_sensor)
-        prior = self._make_prior(initial, loaded, reference, odom_from_base)
+        prior = self._priors.make_prior(self._config, initial, loaded, reference, odom_from_base)
         result = loaded.localizer.localize(Query((), stamp_ns, prior, cloud))
         output = self._gate_result(result, reference, odom_from_base, status, ())
         return self._complete(output, initial, loaded, reference)
 
     def _read_cloud(
-        self, scan: ScanMessage, reference: _Reference, sensor_frame: str, base_from_sensor: Pose
+        self, scan: ScanMessage, reference: Reference, sensor_frame: str, base_from_sensor: Pose
     ) -> PointCloud:
         """Return the points of a scan, moved by odometry to where they would be at its stamp.
 
@@ -252,7 +190,7 @@ class LocalizationPipeline:
             return replace(cloud, offsets_ns=None)
         last_ns = cloud.stamp_ns + max(int(cloud.offsets_ns.max()), 0)
         # wait for the end of the scan
-        self._look_up(replace(reference, stamp_ns=last_ns), self._config.odom_frame, sensor_frame)
+        self._transforms.look_up(replace(reference, stamp_ns=last_ns), self._config.odom_frame, sensor_frame)
         try:
             return deskew(cloud, odom_from_sensor)
         except InputError as error:
@@ -264,12 +202,13 @@ class LocalizationPipeline:
         reference = self._make_reference(images)
         self._check_time(reference.stamp_ns, now_ns)
         initial = self._initial_pose.prior(now_ns)
-        odom_from_base = self._lookup_odometry(reference)
+        odom_from_base = self._transforms.odometry(reference)
         available = self._assemble_views(images, reference, odom_from_base)
         status.cameras = available.cameras
-        prior = self._make_prior(initial, loaded, reference, odom_from_base)
+        prior = self._priors.make_prior(self._config, initial, loaded, reference, odom_from_base)
+        flight = self._flight_state(loaded, reference, odom_from_base)
         try:
-            query = Query(available.views, reference.stamp_ns, prior)
+            query = Query(available.views, reference.stamp_ns, prior, flight=flight)
             result = loaded.localizer.localize(query, on_request=self._on_request)
         except InputError as error:  # such as an image outside of the shapes that an engine was built for
             raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
@@ -278,8 +217,20 @@ class LocalizationPipeline:
         status.reason = "; ".join(text for text in (status.reason, available.left_out) if text)
         return self._complete(output, initial, loaded, reference)
 
+    def _flight_state(self, loaded: LoadedMap, reference: Reference, odom_from_base: Pose | None) -> FlightState:
+        """Return what other sensors say of images from above, if the map has aerial tiles to locate them in.
+
+        Raises:
+            Refused: TF lacks the extrinsics, or odometry that it needs.
+        """
+        if not loaded.localizer.has_tiles:
+            return FlightState()
+        if odom_from_base is None and self._flight.needs_odometry:
+            odom_from_base = self._transforms.late_odometry(reference)
+        return self._flight.state(self._transforms, reference, odom_from_base)
+
     def _complete(
-        self, output: LocalizationOutput, initial: PosePrior | None, loaded: LoadedMap, reference: _Reference
+        self, output: LocalizationOutput, initial: PosePrior | None, loaded: LoadedMap, reference: Reference
     ) -> LocalizationOutput:
         """Fill in the pose of a fix; the initial pose has served then."""
         fix, status = output.fix, output.status
@@ -304,7 +255,7 @@ class LocalizationPipeline:
     def _gate_result(
         self,
         result: LocalizationResult,
-        reference: _Reference,
+        reference: Reference,
         odom_from_base: Pose | None,
         status: LocalizationStatus,
         images: tuple[Array, ...],
@@ -313,11 +264,13 @@ class LocalizationPipeline:
         fill_status(status, result)
         if not result.ok:
             return LocalizationOutput(status, images=images, result=result)
-        rig_from_base = self._base_from_rig(reference).inverse()
+        rig_from_base = self._transforms.base_from_rig(reference).inverse()
         fix = fix_from_result(result, rig_from_base=rig_from_base, two_d=self._config.two_d_mode)
         if odom_from_base is None:
-            odom_from_base = self._lookup_late_odometry(reference)
-        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns, sensor=status.sensor)
+            odom_from_base = self._transforms.late_odometry(reference)
+        from_above = result.candidate == FROM_ABOVE
+        sensor = FROM_ABOVE if from_above else status.sensor
+        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns, sensor=sensor, coarse=from_above)
         if self.is_reset_requested:
             gating = GatingDecision(GateResult.HELD, "the tracked pose was discarded meanwhile")
         status.reason = gating.reason
@@ -336,16 +289,16 @@ class LocalizationPipeline:
             gating=gating,
         )
 
-    def _make_reference(self, images: list[CameraImage]) -> _Reference:
+    def _make_reference(self, images: list[CameraImage]) -> Reference:
         newest = newest_image(images)
         camera_frame = newest.message.header.frame_id.lstrip("/")
         base_frame = self._config.base_frame or camera_frame
         if self._is_rig:
-            return _Reference(stamp_ns_of(newest.message), base_frame, base_frame)
-        return _Reference(stamp_ns_of(newest.message), base_frame, camera_frame, newest.source.base_from_camera)
+            return Reference(stamp_ns_of(newest.message), base_frame, base_frame)
+        return Reference(stamp_ns_of(newest.message), base_frame, camera_frame, newest.source.base_from_camera)
 
     def _assemble_views(
-        self, images: list[CameraImage], reference: _Reference, odom_from_base: Pose | None
+        self, images: list[CameraImage], reference: Reference, odom_from_base: Pose | None
     ) -> AvailableViews:
         if self._is_rig:
             return self._views.assemble_rig(images, stamp_ns=reference.stamp_ns, odom_from_base=odom_from_base)
@@ -369,98 +322,7 @@ class LocalizationPipeline:
                 "are the clocks of sensor and robot synchronised, or use_sim_time missing?",
             )
 
-    def _make_prior(
-        self, initial: PosePrior | None, loaded: LoadedMap, reference: _Reference, odom_from_base: Pose | None
-    ) -> PosePrior | None:
-        """Return the prior of the rig: the initial pose, or the last fix carried by odometry."""
-        is_new = initial is not None and initial is not self._initial
-        if self._reset_requested.is_set() or is_new or loaded.hash != self._map_hash:
-            self._reset_requested.clear()
-            self._map_hash, self._initial = loaded.hash, initial
-            self._filter.reset()
-        # the map may be swapped between the arrival of an initial pose and its removal
-        prior = initial if initial and initial.frame_id in loaded.localizer.map.frame_ids else None
-        if prior is not None:
-            frames = self._config.odom_frame, reference.base_frame
-            prior = self._initial_pose.carry(
-                prior,
-                self._filter.config,
-                odom_from_base=odom_from_base,
-                stamp_ns=reference.stamp_ns,
-                odometry_at=lambda stamp_ns: self._frames.lookup_available(*frames, stamp_ns),
-            )
-        expected = self._filter.carry(odom_from_base, reference.stamp_ns)
-        if prior is None and expected is not None and self._config.carry_last_fix:
-            # a pose in the plane has no variance out of it, the camera has
-            unknown = _OUT_OF_PLANE if self._config.two_d_mode else np.zeros((6, 6))
-            prior = PosePrior(expected.map_from_base, expected.covariance + unknown, expected.frame_id)
-        if prior is None:
-            return None
-        base_from_rig = self._base_from_rig(reference)
-        covariance = carry_covariance(prior.covariance, prior.map_from_rig, base_from_rig)
-        return PosePrior(prior.map_from_rig @ base_from_rig, covariance, prior.frame_id)
-
-    def _lookup_odometry(self, reference: _Reference) -> Pose | None:
-        """Return odometry at the time of the images; wait for it if it was available before.
-
-        Raises:
-            Refused: it does not come, and TF needs it.
-        """
-        odom_frame, base_frame = self._config.odom_frame, reference.base_frame
-        found = self._frames.lookup_available(odom_frame, base_frame, reference.stamp_ns)
-        if found is None and self._has_odometry:
-            try:
-                return self._look_up(reference, odom_frame, base_frame)
-            except Refused:
-                if self._config.publish_tf == "map_odom":
-                    raise
-                # it ended, or is later than any image waits: no other one does
-                self._has_odometry, self._is_too_late = False, True
-        if found is not None:
-            self._has_odometry, self._is_too_late = True, False
-        return found
-
-    def _lookup_late_odometry(self, reference: _Reference) -> Pose | None:
-        """Return odometry that was not available before localization, None only if TF does not need it."""
-        odom_frame, base_frame = self._config.odom_frame, reference.base_frame
-        if self._config.publish_tf == "map_odom":
-            found: Pose | None = self._look_up(reference, odom_frame, base_frame)
-        else:
-            found = self._frames.lookup_available(odom_frame, base_frame, reference.stamp_ns)
-        self._has_odometry = self._has_odometry or (found is not None and not self._is_too_late)
-        return found
-
-    def _base_from_rig(self, reference: _Reference) -> Pose:
-        """Return the extrinsics of a single camera, from the parameter or TF; the identity for a rig."""
-        return reference.base_from_camera or self._look_up(
-            reference, reference.base_frame, reference.rig_frame, refusal=LocalizationStatus.NO_TRANSFORM
-        )
-
-    def _look_up(
-        self, reference: _Reference, target: str, source: str, *, refusal: int = LocalizationStatus.NO_ODOMETRY
-    ) -> Pose:
-        """Return target_from_source at the time of a reference.
-
-        With a deadline frames that were missing are not waited for again until TF has them.
-
-        Raises:
-            Refused: TF has no such transform, or an invalid one; its code is `refusal`.
-        """
-        patience_s = None
-        if reference.deadline_s is not None:
-            is_absent = (target, source) in self._missing and self._frames.lookup_newest(target, source) is None
-            patience_s = 0.0 if is_absent else max(reference.deadline_s - time.monotonic(), 0.0)
-        try:
-            return self._frames.lookup(target, source, reference.stamp_ns, patience_s=patience_s, refusal=refusal)
-        except Refused:
-            if len(self._missing) >= _MOST_MISSING:
-                self._missing.clear()
-            self._missing.add((target, source))
-            raise
-
-    def _choose_pose(
-        self, fix: Fix, gating: GatingDecision, odom_from_base: Pose | None, reference: _Reference
-    ) -> Pose:
+    def _choose_pose(self, fix: Fix, gating: GatingDecision, odom_from_base: Pose | None, reference: Reference) -> Pose:
         """Return the pose of the base for TF: that of the fix, or of the other sensor's where that one is better known.
 
         Without odometry there is nothing to carry the other one on by.

@@ -64,6 +64,15 @@ def header(stamp_ns: int, frame_id: str) -> Header:
     return Header(stamp=time_message(stamp_ns), frame_id=frame_id)
 
 
+def rotation_of(quaternion: Any) -> Array:
+    """Return the (3, 3) rotation of a Quaternion message.
+
+    Raises:
+        InputError: it is zero or not finite.
+    """
+    return Pose.from_quaternion([quaternion.x, quaternion.y, quaternion.z, quaternion.w], [0.0] * 3).rotation
+
+
 def pose_message(pose: Pose) -> PoseMessage:
     """Return a Pose message."""
     message = PoseMessage()

@@ -1,0 +1,144 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Views from above in a map with landmarks and tiles: which of them answers, and what it needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from aerial_ground import CAMERA, DOWN, hover, image_from, make_landmarks, make_map_of_both, make_tiles
+from plain import make_ground, photograph
+
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig, TileConfig
+from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.localization.views_from_above import FROM_ABOVE
+from vloc_ros.core.query import FlightState, Query, View
+from vloc_ros.core.retrieval.tile_encoder import TILE_VLAD
+
+ELSEWHERE = hover(-50.0, 30.0, 70.0, yaw=1.0, tilt=(0.05, -0.04))
+ABOVE_LANDMARKS = hover(30.0, 20.0, 60.0, yaw=0.3)
+# the landmarks are at the edge of its view: too few to be found in the whole map
+AT_THE_EDGE = hover(-36.0, 20.0, 70.0, yaw=1.0, tilt=(0.05, -0.04))
+
+
+@pytest.fixture(scope="module")
+def localizer() -> Localizer:
+    return build_localizer(LocalizerConfig(), make_map_of_both())
+
+
+def query(pose: Pose, *, altitude_m: float | None = None, gravity: bool = True) -> Query:
+    down = pose.rotation.T @ DOWN if gravity else None
+    return Query((View(image_from(pose), CAMERA),), flight=FlightState(down, 0.02, altitude_m))
+
+
+def error_of(result: LocalizationResult, pose: Pose) -> np.ndarray:
+    assert result.status is Status.OK, result.reason
+    assert result.map_from_rig is not None
+    return result.map_from_rig.error_to(pose)
+
+
+@pytest.mark.parametrize("altitude_m", [None, 70.0])
+def test_tiles_answer_where_landmarks_do_not(localizer: Localizer, altitude_m: float | None) -> None:
+    result = localizer.localize(query(ELSEWHERE, altitude_m=altitude_m))
+    assert result.candidate == FROM_ABOVE
+    error = error_of(result, ELSEWHERE)
+    assert result.covariance is not None
+    assert np.abs(error[:3]).max() < 0.3
+    assert np.abs(error[3:]).max() < 0.01
+    # 0.5 m of the ground images, 0.1 m of the map, and a turn by 0.01 rad about a middle 60 m away
+    stds = np.sqrt(np.diag(result.covariance))
+    assert stds[2] > 0.5
+    assert 0.51 < np.hypot(*stds[:2]) / np.sqrt(2) < 1.5
+    assert stds[5] > 0.01
+    assert "tiles" in result.times_ms
+    assert "features" in result.times_ms
+
+
+def test_landmarks_come_first(localizer: Localizer) -> None:
+    result = localizer.localize(query(ABOVE_LANDMARKS))
+    assert result.candidate == "whole_map"
+    assert np.abs(error_of(result, ABOVE_LANDMARKS)[:3]).max() < 0.3
+
+
+def test_the_pose_by_tiles_is_a_prior_for_the_landmarks(localizer: Localizer) -> None:
+    alone = localizer.localize(replace(query(AT_THE_EDGE), flight=FlightState()))
+    assert not alone.ok
+    result = localizer.localize(query(AT_THE_EDGE))
+    assert result.candidate == "aerial/prior"
+    assert np.abs(error_of(result, AT_THE_EDGE)[:3]).max() < 0.5
+    assert result.covariance is not None
+    assert np.sqrt(np.diag(result.covariance)[:3]).max() < 0.5, "that of the landmarks, which are part of the map"
+
+
+def test_without_gravity_tiles_are_searched_where_they_are_all_that_the_map_has(localizer: Localizer) -> None:
+    assert not localizer.localize(query(ELSEWHERE, gravity=False)).ok
+    tiles_alone = build_localizer(LocalizerConfig(), make_tiles())
+    result = tiles_alone.localize(query(ELSEWHERE, gravity=False))
+    assert result.candidate == FROM_ABOVE, result.reason
+    assert tiles_alone.localize(query(ELSEWHERE)).ok
+
+
+def test_a_rig_is_localized_by_its_camera_that_looks_down(localizer: Localizer) -> None:
+    rig_from_ahead = Pose.from_rotation_vector([1.4, 0.0, 0.0], [0.0, 0.3, 0.0])
+    rig_from_down = Pose.from_rotation_vector([0.1, 0.2, 0.3], [1.5, -0.5, 0.2])
+    map_from_rig = ELSEWHERE @ rig_from_down.inverse()
+    ahead = View(np.full((360, 480, 3), 120, np.uint8), CAMERA, rig_from_ahead)
+    below = View(image_from(ELSEWHERE), CAMERA, rig_from_down)
+    altitude_m = 70.0 + float(map_from_rig.translation[2] - ELSEWHERE.translation[2])
+    flight = FlightState(map_from_rig.rotation.T @ DOWN, 0.02, altitude_m)
+    result = localizer.localize(Query((ahead, below), flight=flight))
+    assert np.abs(error_of(result, map_from_rig)).max() < 0.3
+    refusal = localizer.localize(Query((ahead, below)))
+    assert refusal.status is not Status.OK
+
+
+def test_refusals_say_what_got_furthest(localizer: Localizer) -> None:
+    tiles_alone = build_localizer(LocalizerConfig(), make_tiles())
+    known = query(ELSEWHERE)
+    horizon = replace(known, flight=replace(known.flight, down=np.array([0.0, 1.0, 0.0])))
+    refused = tiles_alone.localize(horizon)
+    assert (refused.status, "hardly any ground" in refused.reason) == (Status.NO_FEATURES, True)
+    assert "hardly any ground" not in localizer.localize(horizon).reason, "what the landmarks say is more"
+    low = tiles_alone.localize(replace(known, flight=replace(known.flight, altitude_m=-1.0)))
+    assert "altitude" in low.reason
+    elsewhere = View(photograph(make_ground(2), ELSEWHERE, CAMERA), CAMERA)
+    assert not localizer.localize(replace(known, views=(elsewhere,))).ok
+
+
+def test_tiles_can_be_left_out() -> None:
+    config = LocalizerConfig(tiles=TileConfig(enabled=False))
+    localizer = build_localizer(config, make_map_of_both())
+    assert not localizer.has_tiles
+    assert not localizer.localize(query(ELSEWHERE)).ok
+    with pytest.raises(MapError, match="no landmark points"):
+        build_localizer(config, make_tiles())
+    assert not build_localizer(LocalizerConfig(), make_landmarks()).has_tiles
+
+
+def test_impossible_flight_states_and_placements_are_refused() -> None:
+    with pytest.raises(InputError, match="gravity"):
+        FlightState(np.array([0.0, 0.0, 9.81]))
+    both = make_map_of_both()
+    index = both.retrieval[TILE_VLAD]
+    for name, wrong in (("placement_std", np.array([-1.0, 0.0, 0.0])), ("extractor", np.zeros(3, np.uint8))):
+        damaged = both.with_retrieval(replace(index, encoder_arrays={**index.encoder_arrays, name: wrong}))
+        with pytest.raises(MapError, match="vloc map aerial add"):
+            build_localizer(LocalizerConfig(), damaged)
