@@ -67,7 +67,7 @@ from vloc_ros.core.localization.whole_map_candidates import WholeMapCandidates
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.retrieval.encoders import QueryEncoder
-from vloc_ros.core.retrieval.tile_placement import restore_placement
+from vloc_ros.core.retrieval.tile_placement import restore_extractor, restore_placement
 from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
 from vloc_ros.inference.engines import ON_CPU
@@ -357,23 +357,17 @@ def build_tile_search(
             f"the map {landmark_map.name} has no aerial tiles with keypoints and descriptors; make them with "
             "`vloc map aerial build`"
         )
-    places = AerialPlaces(landmark_map)
-    model = landmark_map.keypoint_model if places.extractor.model_hash else None
-    table = find_tile_table(places.extractor)
+    extractor = restore_extractor(index.encoder_arrays, landmark_map.extractor)
+    model = landmark_map.keypoint_model if extractor.model_hash else None
     return TileSearch(
-        places,
-        extractor=build_extractor(places.extractor, model, inference=config.inference),
+        AerialPlaces(landmark_map),
+        extractor=build_extractor(extractor, model, inference=config.inference),
         config=tiles or config.tiles,
         verification=config.verification,
-        model=acceptance or read_acceptance_model(table),
-        calibration=calibration or read_calibration(table),
+        model=acceptance or read_acceptance_model(TILE_KIND),
+        calibration=calibration or read_calibration(TILE_KIND),
         placement=restore_placement(index.encoder_arrays),
     )
-
-
-def find_tile_table(extractor: ExtractorConfig) -> str:
-    """Name of the acceptance table of aerial tiles with the keypoints of an extractor."""
-    return TILE_KIND if extractor.name == "rootsift" else f"{TILE_KIND}_{extractor.acceptance_table}"
 
 
 def explain_unused_encoder(config: LocalizerConfig, landmark_map: LandmarkMap, encoder: QueryEncoder | None) -> str:

@@ -117,7 +117,7 @@ def test_a_view_of_known_altitude_has_every_ground_size_of_the_map_that_it_can_f
     high, low, far = (_query(look_down(14.0, -22.0, altitude_m, yaw=0.0)) for altitude_m in (75.0, 20.0, 200.0))
 
     def sizes_m(query: AerialQuery) -> list[float | None]:
-        return [view.level.ground_size_m for (view,) in observe(query, search._places, search._extractor)]
+        return [view.level.ground_size_m for view in observe(query, search._places, search._extractor)]
 
     assert sizes_m(high) == pytest.approx([SIZE_M, 2 * SIZE_M], rel=0.01)
     assert len(sizes_m(low)) == 1, "a coarser view of it would have too few pixels"

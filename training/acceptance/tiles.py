@@ -14,8 +14,7 @@
 
 """Fit the acceptance table of aerial tiles, and the calibration of their covariance, on simulated towns.
 
-  python -m training.acceptance.tiles --data DIR                         keypoints by RootSIFT
-  python -m training.acceptance.tiles --data DIR --model MODEL           by a network of `vloc model export`
+  python -m training.acceptance.tiles --data DIR
 
 Views and recorded evidence are kept in DIR: an interrupted run goes on where it stopped. The towns that the table is
 fitted on, those that its thresholds are chosen on and those that the report is of are different ones.
@@ -58,17 +57,14 @@ from training.data.aerial_views import (
     photograph_town,
 )
 from training.framework.command import make_parser, run_command
-from vloc_ros.assembly import build_tile_search, find_tile_table
+from vloc_ros.assembly import build_tile_search
 from vloc_ros.core.config import LocalizerConfig
-from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, fit_calibration
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.acceptance import EVIDENCE_OF, TILE_KIND, AcceptanceModel, EvidenceTerm
-from vloc_ros.core.localization.ground_view import AerialQuery
 from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.geo.aerial_map import make_aerial_map
 from vloc_ros.geo.ground_images import GroundImage
-from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.world import make_aliased_world, make_world
 from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
@@ -82,9 +78,6 @@ _APART_M = 1000.0
 _FLIGHTS = 3
 # of images cut from orthophotos: the lowest, one of so many without its altitude, and by how much that is wrong at most
 _CUT_LOW_M, _UNKNOWN_OF, _ALTITUDE_OFF = 40.0, 6, 0.1
-# networks, whose views take longer: of so many images cut one is queried, of so many headings one is unknown, and the
-# standard deviation of the others
-_CUT_OF, _TURNED_OF, _HEADING_STD_RAD = 3, 4, 0.1
 # of real aerial images: georeferencing and relief, metres and radians
 _OF_MAP = np.repeat([0.5, np.radians(0.5)], 3)
 _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
@@ -171,19 +164,12 @@ def _flights(folder: Path, split: TownSplit, number: int) -> list[tuple[int, Dro
 
 
 @lru_cache(maxsize=1)
-def _search(folder: Path, split: TownSplit, model: Path | None) -> TileSearch:
+def _search(folder: Path, split: TownSplit) -> TileSearch:
     """Among the tiles of all mapped towns, in a row."""
     towns = [_orthophoto(folder, split, number) for number in range(split.mapped)]
     ground = [replace(town, left_m=town.left_m + number * _APART_M) for number, town in enumerate(towns)]
-    keypoint_model = None if model is None else read_keypoint_model(model)
-    landmark_map = make_aerial_map(
-        ground,
-        name=split.name,
-        datum=None,
-        ground_sizes_m=(GROUND_SIZE_M, 2 * GROUND_SIZE_M),
-        extractor=None if keypoint_model is None else keypoint_model_config(keypoint_model),
-        keypoint_model=keypoint_model,
-    )
+    sizes = (GROUND_SIZE_M, 2 * GROUND_SIZE_M)
+    landmark_map = make_aerial_map(ground, name=split.name, datum=None, ground_sizes_m=sizes)
     return build_tile_search(
         LocalizerConfig(), landmark_map, acceptance=_neutral(), calibration=CovarianceCalibration()
     )
@@ -214,8 +200,9 @@ def _mislead(image: DroneImage, seed: int) -> DroneImage:
     return replace(image, altitude_m=image.altitude_m * (1.0 + float(off)))
 
 
-def _record(search: TileSearch, query: AerialQuery, truth: Pose, kind: int, condition: int, town: int) -> Recorded:
+def _record(search: TileSearch, image: DroneImage, kind: int, condition: int, town: int) -> Recorded:
     """Evidence as the search decides on it: after each view, of the hypotheses up to there."""
+    query, truth = image.query(altitude=condition != NO_ALTITUDE), image.map_from_camera
     found, rows, labels, errors, covariances = search.find(query), [], [], [], []
     for view in sorted({one.view for one in found}):
         for one, evidence in search.weigh([one for one in found if one.view <= view]):
@@ -240,15 +227,18 @@ def _label(found: Pose, truth: Pose) -> int:
     return 0 if distance_m > WRONG_M or yaw_rad > WRONG_RAD else -1
 
 
-def collect(folder: Path, split: TownSplit, model: Path | None = None) -> tuple[EvidenceTable, Array, Array]:
+def collect(folder: Path, split: TownSplit) -> tuple[EvidenceTable, Array, Array]:
     """The evidence of a split, and the errors and covariances of its right hypotheses; kept in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     tables, errors, covariances = [], [], []
     for number in range(split.mapped + split.others):
-        path = folder / f"{split.name}-{number}-{_table(model)}-evidence.npz"
-        of_errors = path.with_name(f"{split.name}-{number}-{_table(model)}-errors.npz")
+        path = folder / f"{split.name}-{number}-evidence.npz"
+        of_errors = folder / f"{split.name}-{number}-errors.npz"
         if not path.exists():
-            recorded = list(_record_town(folder, split, number, model))
+            recorded = [
+                _record(_search(folder, split), image, kind, condition, number)
+                for kind, condition, image in _queries(folder, split, number)
+            ]
             np.savez_compressed(
                 of_errors,
                 errors=np.concatenate([one.errors for one in recorded]),
@@ -262,22 +252,6 @@ def collect(folder: Path, split: TownSplit, model: Path | None = None) -> tuple[
             errors.append(arrays["errors"])
             covariances.append(arrays["covariances"])
     return join_tables(tables), np.concatenate(errors), np.concatenate(covariances)
-
-
-def _record_town(folder: Path, split: TownSplit, number: int, model: Path | None) -> Iterator[Recorded]:
-    """What the queries of one town give."""
-    rng = np.random.default_rng([split.seed, number, 35])
-    for k, (kind, condition, image) in enumerate(_queries(folder, split, number)):
-        if model is not None and kind != OWN and k % _CUT_OF:
-            continue
-        error_rad = float(rng.normal(0.0, _HEADING_STD_RAD)) if model is not None and k % _TURNED_OF else None
-        query = image.query(altitude=condition != NO_ALTITUDE, heading_error_rad=error_rad)
-        yield _record(_search(folder, split, model), query, image.map_from_camera, kind, condition, number)
-
-
-def _table(model: Path | None) -> str:
-    """Name of the table that is fitted."""
-    return find_tile_table(RootSiftConfig() if model is None else keypoint_model_config(read_keypoint_model(model)))
 
 
 def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
@@ -311,15 +285,15 @@ def _calibrate(
 
 
 def _run(args: argparse.Namespace) -> None:
-    tables, name = {split.name: collect(args.data, split, args.model) for split in SPLITS}, _table(args.model)
-    fitted = fit_terms(tables["fit"][0], name=name)
+    tables = {split.name: collect(args.data, split) for split in SPLITS}
+    fitted = fit_terms(tables["fit"][0], name=TILE_KIND)
     chosen = choose_thresholds(fitted, tables["choose"][0])
     model = refuse_known_wrong(chosen, tables["fit"][0], tables["choose"][0])
     # negatives are few, and all but impossible: what is more likely wrong than right is refused all the same
     least = 1 + max(_count_most_inliers(tables[split][0]) for split in ("fit", "choose"))
     model = replace(model, thresholds=np.maximum(model.thresholds, 0.0), least_inliers=least)
     calibration = _calibrate(model, *tables["fit"])
-    out = args.out or FOLDER / f"{name}.json"
+    out = args.out or FOLDER / f"{TILE_KIND}.json"
     write_acceptance_table(out, model, calibration)
     print(json.dumps(summarize(model, tables["report"][0]), indent=1))
     print(out)
@@ -329,7 +303,6 @@ def main() -> int:
     """Collect, fit, choose, report, write; 0 when it worked, 1 for an expected failure."""
     parser = make_parser(_NAME, __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="for views and evidence")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="keypoints by a network, from `vloc model export`")
     parser.add_argument("--out", type=Path, metavar="JSON", help="the table; in the package by default")
     return run_command(_NAME, _run, parser.parse_args())
 

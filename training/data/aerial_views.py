@@ -61,14 +61,11 @@ class DroneImage:
     down: Array
     altitude_m: float
 
-    def query(self, *, altitude: bool = True, heading_error_rad: float | None = None) -> AerialQuery:
-        """What is known of it: a heading with an error, or none."""
-        altitude_m, yaw_rad = self.altitude_m if altitude else None, None
-        if heading_error_rad is not None:
-            up = self.map_from_camera.rotation @ [0.0, -1.0, 0.0]
-            yaw_rad = float(np.arctan2(up[1], up[0])) + heading_error_rad
+    def query(self, *, altitude: bool = True) -> AerialQuery:
+        """What is known of it."""
+        known = self.altitude_m if altitude else None
         view = View(self.image, DRONE)
-        return AerialQuery(view, self.down, 2 * _GRAVITY_STD_RAD, altitude_m, _ALTITUDE_STD, yaw_rad)
+        return AerialQuery(view, self.down, 2 * _GRAVITY_STD_RAD, known, _ALTITUDE_STD)
 
     def move(self, x_m: float) -> DroneImage:
         """The same image of a town that lies elsewhere, by metres along x."""

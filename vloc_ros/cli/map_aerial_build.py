@@ -84,17 +84,10 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="of the ground above the ellipsoid (default: unknown, of --orthomosaic-from by its datum)",
     )
     parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map (default: map)")
-    parser.add_argument(
-        "--extractor",
-        default="rootsift",
-        metavar="MODEL",
-        help="of keypoints: rootsift, or a folder of `vloc model export` (default: %(default)s)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the tiles and write the map."""
-    from vloc_ros.cli.map_build import read_extractor
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.core.errors import InputError
     from vloc_ros.core.retrieval.tile_encoder import AERIAL
@@ -106,7 +99,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--levels is {args.levels}, expected 2 to 8")
     if args.ground_size is not None and not 0 < args.ground_size < float("inf"):
         raise InputError(f"--ground-size is {args.ground_size:g}, expected more than 0 m")
-    keypoint_model, extractor = read_extractor(args.extractor)
     out, source = map_at(args.map), _read(args)
     finest = args.ground_size or max(one.ground_size_m for one in source.ground)
     landmark_map = make_aerial_map(
@@ -115,8 +107,6 @@ def run(args: argparse.Namespace) -> int:
         datum=source.datum if args.datum_height is None else replace(source.datum, altitude_m=args.datum_height),
         ground_sizes_m=[finest * 2**level for level in range(args.levels)],
         frame_id=args.frame_id,
-        extractor=None if keypoint_model is None else extractor,
-        keypoint_model=keypoint_model,
         progress=bar,
     )
     landmark_map = replace(landmark_map, provenance={"aerial": list(source.notes)})

@@ -17,18 +17,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
-from vloc_ros.core.features.descriptor_distances import measure_descriptor_statistics
-from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
-from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig
-from vloc_ros.core.features.keypoint_model import KeypointModel
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array
@@ -55,8 +51,6 @@ TILE_PX = 384
 _AXES, _WORDS = 64, 64
 # of a view; a tile has as many for its size, and stores a quarter of them
 _KEYPOINTS = 2500
-# tiles are of another size from so many times the finest on
-_ANOTHER_SIZE = 1.3
 # drawn for the vocabulary, which takes every second of them: of as many places as that allows
 _SAMPLES_PER_TILE, _SAMPLES = 200, 2 * MAX_SAMPLES
 
@@ -96,8 +90,6 @@ def make_aerial_map(
     datum: Datum | None,
     ground_sizes_m: Sequence[float],
     frame_id: str = "map",
-    extractor: ExtractorConfig | None = None,
-    keypoint_model: KeypointModel | None = None,
     tile_px: int = TILE_PX,
     progress: Progress = silent,
 ) -> LandmarkMap:
@@ -109,18 +101,14 @@ def make_aerial_map(
         datum: of the map frame; None where it is not georeferenced.
         ground_sizes_m: sizes of a pixel on the ground, of which every image is cut into those that it can show.
         frame_id: of the map frame.
-        extractor: of the keypoints, of which views have as many as aerial maps need; RootSIFT by default.
-        keypoint_model: of an extractor that is a network; the map carries it.
         tile_px: side of a tile.
         progress: shows how far it has come.
 
     Raises:
         InputError: no image can show any of the ground sizes, or none has enough texture.
-        MapError: the extractor's model is missing, or its descriptors do not distinguish points.
-        ModelError: the model cannot be used.
     """
-    config = replace(extractor or RootSiftConfig(min_keypoints=_KEYPOINTS), max_keypoints=_KEYPOINTS)
-    finder = TileFinder(config, keypoint_model)
+    config = RootSiftConfig(max_keypoints=_KEYPOINTS, min_keypoints=_KEYPOINTS)
+    finder = TileFinder(config)
     blocks = list(lay_blocks(ground, ground_sizes_m, tile_px=tile_px))
     drawn = _draw(blocks, finder)
     if not any(drawn.values()):
@@ -128,9 +116,7 @@ def make_aerial_map(
             f"{len(ground)} ground images give no tile with {LEAST_KEYPOINTS} keypoints at ground sizes "
             f"{', '.join(f'{size:g}' for size in ground_sizes_m)} m; expected ground with texture, in pixels that fine"
         )
-    samples = [tile for _, found in sorted(drawn.items()) for tile in found]
-    encoder = _fit_encoder(samples, tile_px)
-    statistics = config.recorded_statistics or _measure_statistics(samples, encoder)
+    encoder = _fit_encoder([tile for _, found in sorted(drawn.items()) for tile in found], tile_px)
     found = THIS_PROCESS.map(
         partial(_store, finder=finder, encoder=encoder),
         (drawn.pop(k) if k in drawn else (block, *block.read()) for k, block in enumerate(blocks)),
@@ -150,21 +136,7 @@ def make_aerial_map(
     )
     rows = np.stack([tile.described for tile in tiles])
     index = RetrievalIndex(TILE_VLAD, encoder.hash, rows, np.arange(len(tiles)), AERIAL, encoder.to_arrays())
-    return LandmarkMap(
-        name=name,
-        scenes=(Scene(frame_id, range(0), range(0), datum=datum),),
-        points=np.zeros((0, 3), np.float32),
-        landmark_ids=np.zeros(0, np.int32),
-        landmarks=LandmarkTable.numbered(0),
-        codes=np.zeros((0, encoder.codec.dimension), np.uint8),
-        codec=encoder.codec,
-        keyframes=Keyframes.empty(),
-        extractor=config,
-        descriptor_statistics=statistics,
-        keypoint_model=keypoint_model,
-        retrieval={TILE_VLAD: index},
-        places={AERIAL: places},
-    )
+    return _make_map(name, frame_id, datum, config, places, index)
 
 
 def _draw(blocks: Sequence[TileBlock], finder: TileFinder) -> dict[int, list[GroundTile]]:
@@ -201,25 +173,22 @@ def _fit_encoder(drawn: Sequence[GroundTile], tile_px: int) -> TileEncoder:
     return TileEncoder(codec, Vocabulary.fit(codec.project(descriptors), _WORDS), tile_px)
 
 
-def _measure_statistics(drawn: Sequence[GroundTile], encoder: TileEncoder) -> DescriptorStatistics:
-    """Of ground that tiles of two sizes show: keypoints of the coarser at half a pixel from one of the finest at most.
-
-    Raises:
-        MapError: there are too few, or the descriptors do not distinguish points.
-    """
-    finest_m = min(tile.side_m for tile in drawn)
-    fine, coarse = ([tile for tile in drawn if (tile.side_m < _ANOTHER_SIZE * finest_m) == it] for it in (True, False))
-    if not coarse:
-        raise MapError("tiles of one ground size alone do not say how far apart descriptors lie; make two at least")
-    codec, side_m = encoder.codec, min(tile.side_m for tile in coarse)
-    (points, descriptors), (seen, observed) = (_gather(tiles, encoder.tile_px) for tiles in (fine, coarse))
-    apart_m, nearest = cKDTree(points).query(seen)
-    near = apart_m < side_m / encoder.tile_px / 2
-    decoded = codec.decode(codec.encode(descriptors))
-    return measure_descriptor_statistics([codec.project(observed[near])], [nearest[near]], decoded)
-
-
-def _gather(tiles: Sequence[GroundTile], tile_px: int) -> tuple[Array, Array]:
-    """(N, 2) metres and (N, D) descriptors of all keypoints of tiles."""
-    points = [tile.centre + tile.side_m / tile_px * tile.features.xy * [1.0, -1.0] for tile in tiles]
-    return np.concatenate(points), np.concatenate([tile.features.descriptors for tile in tiles])
+def _make_map(
+    name: str, frame_id: str, datum: Datum | None, config: RootSiftConfig, places: Places, index: RetrievalIndex
+) -> LandmarkMap:
+    codec, statistics = TileEncoder.from_arrays(index.encoder_arrays).codec, config.recorded_statistics
+    assert statistics is not None
+    return LandmarkMap(
+        name=name,
+        scenes=(Scene(frame_id, range(0), range(0), datum=datum),),
+        points=np.zeros((0, 3), np.float32),
+        landmark_ids=np.zeros(0, np.int32),
+        landmarks=LandmarkTable.numbered(0),
+        codes=np.zeros((0, codec.dimension), np.uint8),
+        codec=codec,
+        keyframes=Keyframes.empty(),
+        extractor=config,
+        descriptor_statistics=statistics,
+        retrieval={TILE_VLAD: index},
+        places={AERIAL: places},
+    )

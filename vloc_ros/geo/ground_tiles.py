@@ -26,9 +26,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from vloc_ros.assembly import build_extractor
-from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig
-from vloc_ros.core.features.keypoint_model import KeypointModel
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Array
@@ -110,21 +108,20 @@ def lay_blocks(ground: Sequence[GroundRaster], sizes_m: Sequence[float], *, tile
 
 
 class TileFinder:
-    """Finds the tiles of blocks."""
+    """Finds the tiles of blocks, by RootSIFT."""
 
-    def __init__(self, config: ExtractorConfig, keypoint_model: KeypointModel | None = None) -> None:
-        """With the configuration of views: a tile keeps the keypoints that a view of its size would.
-
-        Raises:
-            MapError: the model of an extractor that is a network is missing.
-            ModelError: it cannot be used.
-        """
-        self._config, self._of_views = config, RootSift(config) if isinstance(config, RootSiftConfig) else None
-        everything = replace(config, max_keypoints=_MOST_KEYPOINTS, max_megapixels=_MOST_MEGAPIXELS)
-        if isinstance(everything, RootSiftConfig):
-            least = everything.min_contrast_threshold
-            everything = replace(everything, contrast_threshold=least, min_keypoints=0)
-        self._all = build_extractor(everything, keypoint_model)
+    def __init__(self, config: RootSiftConfig) -> None:
+        """With the configuration of views: a tile keeps the keypoints that a view of its size would."""
+        self._of_views = RootSift(config)
+        self._all = RootSift(
+            replace(
+                config,
+                contrast_threshold=config.min_contrast_threshold,
+                min_keypoints=0,
+                max_keypoints=_MOST_KEYPOINTS,
+                max_megapixels=_MOST_MEGAPIXELS,
+            )
+        )
 
     def find(self, block: TileBlock, image: Array, shown: Array) -> list[GroundTile]:
         """The tiles of a block, see `TileBlock.read`."""
@@ -141,7 +138,7 @@ class TileFinder:
         area = shown[top:bottom, left:right]
         (x, y), scores = found.xy.T, found.scores
         kept = np.flatnonzero((x >= left) & (x < right) & (y >= top) & (y < bottom))
-        kept = kept[: self._count_kept(scores[kept], area.size)]
+        kept = kept[: self._of_views.count_kept(scores[kept], area.size)]
         if area.sum() < _LEAST_SHOWN * (2 * block.half) ** 2 or len(kept) < LEAST_KEYPOINTS:
             return None
         xy = found.xy[kept] - (middle - block.first)[::-1].astype(np.float32)
@@ -151,12 +148,6 @@ class TileFinder:
             2 * block.half * size_m,
             Features(xy, found.descriptors[kept], scores[kept]),
         )
-
-    def _count_kept(self, scores: Array, area_px: int) -> int:
-        """How many of (N,) descending scores a view of an area has."""
-        if self._of_views is None:  # a network finds as many in every view
-            return min(len(scores), self._config.max_keypoints)
-        return self._of_views.count_kept(scores, area_px)
 
 
 def _on_ground(features: Features, shown: Array) -> Features:

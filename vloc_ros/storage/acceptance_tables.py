@@ -27,8 +27,8 @@ from vloc_ros.core.localization.acceptance import CAMERA_KIND, CLOUD_KIND, DRIVE
 from vloc_ros.storage.atomic import write_bytes_atomically
 
 FOLDER = Path(__file__).with_name("acceptance")
-# the others are those of extractors, and of tiles by each
-_FITTED_BY = {CLOUD_KIND: ".scans", CAMERA_KIND: ".cameras", DRIVE_KIND: ".cameras"}
+# the others are those of extractors
+_FITTED_BY = {CLOUD_KIND: ".scans", TILE_KIND: ".tiles", CAMERA_KIND: ".cameras", DRIVE_KIND: ".cameras"}
 
 
 def read_acceptance_model(name: str) -> AcceptanceModel:
@@ -41,11 +41,10 @@ def read_acceptance_model(name: str) -> AcceptanceModel:
     try:
         return AcceptanceModel.from_mapping(json.loads(path.read_text()))
     except FileNotFoundError:
-        fitted_by = ".tiles" if name.startswith(TILE_KIND) else _FITTED_BY.get(name, "")
         there = ", ".join(sorted(p.stem for p in FOLDER.glob("*.json")))
         raise MapError(
             f"there is no acceptance table {name!r}, only {there}; fit one by `python -m "
-            f"training.acceptance{fitted_by}`"
+            f"training.acceptance{_FITTED_BY.get(name, '')}`"
         ) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MapError(f"{path}: is no acceptance table ({error!r}); install vloc_ros again") from error

@@ -13,7 +13,6 @@
 # limitations under the License.
 import cv2
 import numpy as np
-import pytest
 
 from training.acceptance.evidence_table import ALIASED, FOREIGN, OWN, EvidenceTable, RecordedQuery
 from training.acceptance.tiles import _count_most_inliers, summarize
@@ -64,15 +63,10 @@ def test_the_fewest_inliers_are_more_than_another_place_has() -> None:
     assert _count_most_inliers(EvidenceTable.of_queries(queries[:1], TILE_KIND)) == 0
 
 
-def test_what_is_known_of_a_drone_image_is_off_as_it_says() -> None:
+def test_a_moved_town_moves_its_images() -> None:
     ground = GroundImage(np.zeros((600, 600, 3), np.uint8), np.ones((600, 600), bool), -60.0, 60.0, GROUND_SIZE_M)
     image = cut_view(ground, 1, low_m=40.0)
-    upper_edge = image.map_from_camera.rotation @ [0.0, -1.0, 0.0]
-    query = image.query(heading_error_rad=0.1)
-    assert query.yaw_rad is not None
-    assert np.exp(1j * (query.yaw_rad - 0.1)) == pytest.approx(complex(upper_edge[0], upper_edge[1]))
-    assert image.query().yaw_rad is None
-    assert image.query(altitude=False).altitude_m is None
+    assert 40.0 <= image.map_from_camera.translation[2] <= 90.0
     moved = image.move(1000.0).map_from_camera.translation - image.map_from_camera.translation
     assert moved.tolist() == [1000.0, 0.0, 0.0]
 

@@ -60,7 +60,6 @@ class RootSiftConfig(Checked):
 
     # no model
     model_hash: ClassVar[str] = ""
-    rotation_invariant: ClassVar[bool] = True
 
     def covers(self, other: ExtractorConfig) -> bool:
         """Whether descriptors of both can be compared."""
@@ -111,8 +110,6 @@ class KeypointModelConfig(Checked):
 
     # measured on every map: networks differ
     recorded_statistics: ClassVar[DescriptorStatistics | None] = None
-    # both are trained on upright images
-    rotation_invariant: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)

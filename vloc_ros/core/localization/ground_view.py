@@ -82,28 +82,21 @@ class LevelView:
         camera: a pinhole with x right, y down, and z down to the ground.
         level_from_camera: rotation of the optical frame, without translation.
         ground_size_m: of a pixel; None where the altitude is unknown.
-        radius_px: half of the diagonal of what it shows, however it is turned.
-        area_px: of what it shows, however it is turned.
-        turn_rad: of the image in it, clockwise.
     """
 
     image: Array
     camera: Camera
     level_from_camera: Pose
     ground_size_m: float | None
-    radius_px: float
-    area_px: float
-    turn_rad: float = 0.0
 
 
-def make_level(query: AerialQuery, *, finest_m: float, scale: float = 1.0, turn_rad: float = 0.0) -> LevelView:
+def make_level(query: AerialQuery, *, finest_m: float, scale: float = 1.0) -> LevelView:
     """Rectify a view by gravity, to pixels of the map's size where the altitude is known.
 
     Args:
         query: the view.
         finest_m: ground size of the map's finest tiles; nothing finer is needed.
         scale: of the level view, at most 1.
-        turn_rad: by which the image is turned clockwise; its corners stay in view, those of the level view are black.
 
     Raises:
         GroundViewError: gravity says that the view shows hardly any ground below, or the altitude says that it shows
@@ -134,16 +127,9 @@ def make_level(query: AerialQuery, *, finest_m: float, scale: float = 1.0, turn_
             f"the map's finest, expected {_LEAST_PX} at least each way; is it in metres above the ground? Fly higher, "
             "or make a finer map"
         )
-    radius_px, area_px = float(np.hypot(width, height)) / 2, float(width * height)
-    if turn_rad:
-        about_z = np.asarray(cv2.Rodrigues(np.array([0.0, 0.0, turn_rad]))[0])
-        turn, on_plane = about_z @ turn, on_plane @ about_z[:2, :2].T
-        low, high = on_plane.min(axis=0), on_plane.max(axis=0)
-        width, height = (max(1, int(size)) for size in focal * (high - low))
     level = Camera("PINHOLE", width, height, (focal, focal, *(float(v) for v in -focal * low)))
     size_m = None if query.altitude_m is None else query.altitude_m / focal
-    image = _warp(query.view, level, turn, own / focal)
-    return LevelView(image, level, Pose(turn, np.zeros(3)), size_m, radius_px, area_px, turn_rad)
+    return LevelView(_warp(query.view, level, turn, own / focal), level, Pose(turn, np.zeros(3)), size_m)
 
 
 def _warp(view: View, level: Camera, turn: Array, shrink: float) -> Array:

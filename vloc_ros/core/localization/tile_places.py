@@ -25,7 +25,6 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.tile_encoder import AERIAL, CODES, KEYPOINTS, TileEncoder, restore_keypoints
-from vloc_ros.core.retrieval.tile_placement import restore_extractor
 
 _SAME_SIZE = 0.01
 # tiles of a size are searched in a view of their own where the next finer one is finer by more than this
@@ -60,7 +59,6 @@ class AerialPlaces:
         assert index is not None
         self.map, self._index, self.places = landmark_map, index, landmark_map.places[AERIAL]
         self.encoder = TileEncoder.from_arrays(index.encoder_arrays)
-        self.extractor = restore_extractor(index.encoder_arrays, landmark_map.extractor)
         codes, keypoints = (self.places.payloads[name] for name in (CODES, KEYPOINTS))
         if (
             codes.values.shape != (len(keypoints.values), self.encoder.codec.dimension)

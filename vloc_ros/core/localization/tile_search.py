@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 
 from vloc_ros.core.config import TileConfig, VerificationConfig
-from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.nearest_neighbours import nearest_neighbours
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, apply_calibration
@@ -44,10 +43,7 @@ from vloc_ros.core.localization.tile_places import AerialPlaces, GroundKeypoints
 from vloc_ros.core.localization.tile_views import TileView, observe
 from vloc_ros.core.retrieval.tile_placement import TilePlacement
 
-_LEAST_KEYPOINTS, _LEAST_INLIERS = 40, 6
-# nearest distance over the next, at most: of RootSIFT, and of networks, whose descriptors differ less. With 0.9 these
-# have a quarter of their inliers at night
-_RATIO, _RATIO_OF_NETWORKS = 0.9, 0.97
+_LEAST_KEYPOINTS, _LEAST_INLIERS, _RATIO = 40, 6, 0.9
 # hypotheses that are matched again with all that the map has in view
 _REFINED = 3
 # poses whose ground differs by less do not compete: parts of the footprint
@@ -117,7 +113,7 @@ class _Laid(NamedTuple):
         size_m: ground size of the tiles that it was matched with.
         inliers: number of them.
         middle: of the ground that it shows, x + iy metres in the scene.
-        reach: from there along the image's x axis, half of its diagonal, x + iy metres.
+        reach: from there along the view's x axis, half of its diagonal, x + iy metres.
     """
 
     view: TileView
@@ -130,9 +126,9 @@ class _Laid(NamedTuple):
     @staticmethod
     def of(view: TileView, scene: int, size_m: float, turn: complex, shift: complex, inliers: Array) -> _Laid:
         """By the similarity from its pixels, y up, to metres, and its (M,) inliers."""
-        level = view.level
-        middle = turn * (level.camera.width - 1j * level.camera.height) / 2 + shift
-        reach = turn * np.exp(-1j * level.turn_rad) * level.radius_px
+        camera = view.level.camera
+        middle = turn * (camera.width - 1j * camera.height) / 2 + shift
+        reach = turn * view.radius_px
         return _Laid(view, scene, size_m, int(inliers.sum()), middle, reach)
 
 
@@ -165,7 +161,6 @@ class TileSearch:
         self._places, self._extractor, self._config = places, extractor, config
         self._model, self._calibration, self._share = model, calibration, verification.negative_share
         self._threshold = model.threshold(config.false_accept_rate)
-        self._ratio = _RATIO if isinstance(places.extractor, RootSiftConfig) else _RATIO_OF_NETWORKS
 
     def localize(self, query: AerialQuery) -> LocalizationResult:
         """The pose of the camera in the map, or a refusal that says why there is none."""
@@ -176,11 +171,11 @@ class TileSearch:
         found, result, most = list[TileHypothesis](), None, 0
         similarities = np.full(len(self._places.places), -1.0)
         try:
-            for views in observe(query, self._places, self._extractor):
-                most = max(most, *(len(view.features) for view in views))
-                if rich := _leave_poor(views):
-                    similarities = np.max([similarities, *(view.similarity for view in rich)], axis=0)
-                    found += self._hypotheses(rich)
+            for view in observe(query, self._places, self._extractor):
+                most = max(most, len(view.features))
+                if len(view.features) >= _LEAST_KEYPOINTS:
+                    similarities = np.maximum(similarities, view.similarity)
+                    found += self._hypotheses(view)
                     result = self.decide(found)
                     if result.ok:
                         return TileAnswer(replace(result, keypoints=most), self._lead(found)[0], similarities)
@@ -194,24 +189,21 @@ class TileSearch:
     def find(self, query: AerialQuery) -> list[TileHypothesis]:
         """All hypotheses of a view; none where it shows too little."""
         try:
-            rich = [_leave_poor(views) for views in observe(query, self._places, self._extractor)]
+            views = list(observe(query, self._places, self._extractor))
         except GroundViewError:
             return []
-        return [one for views in rich if views for one in self._hypotheses(views)]
+        return [one for view in views if len(view.features) >= _LEAST_KEYPOINTS for one in self._hypotheses(view)]
 
-    def _hypotheses(self, views: Sequence[TileView]) -> list[TileHypothesis]:
-        """Those of a view of one size, whichever way it is turned."""
-        places, coarse, count = self._places, list[_Laid](), len(self._places.places)
-        similarities = np.concatenate([view.similarity for view in views])
-        for number in np.argsort(-similarities, kind="stable")[: self._config.retrieval_top_k]:
-            view, place = views[number // count], int(number % count)
+    def _hypotheses(self, view: TileView) -> list[TileHypothesis]:
+        places, coarse = self._places, list[_Laid]()
+        for place in np.argsort(-view.similarity, kind="stable")[: self._config.retrieval_top_k].tolist():
             size_m, scene = places.ground_size(place), int(places.places.scenes[place])
             radius_m = places.places.extents[place, 0] / 2
             if view.level.ground_size_m is not None:
-                radius_m = max(radius_m, view.level.radius_px * view.level.ground_size_m)
+                radius_m = max(radius_m, view.radius_px * view.level.ground_size_m)
             centre = places.places.translations[place, :2]
             ground = places.around(scene, centre, radius_m=radius_m, ground_size_m=size_m)
-            rows, columns = _match(view.projected, ground, ratio=self._ratio, most=_COARSE_GROUND)
+            rows, columns = _match(view.projected, ground, most=_COARSE_GROUND)
             found = self._similarity(view, ground, rows, columns)
             if found is not None:
                 coarse.append(_Laid.of(view, scene, size_m, *found))
@@ -253,7 +245,7 @@ class TileSearch:
                 return False
         if query.yaw_rad is None:
             return True
-        yaw = np.angle(turn) + np.pi / 2 - view.level.turn_rad - query.yaw_rad
+        yaw = np.angle(turn) + np.pi / 2 - query.yaw_rad
         return bool(abs(np.angle(np.exp(1j * yaw))) <= _MOST_YAW_RAD)
 
     def _refine(self, laid: _Laid) -> TileHypothesis | None:
@@ -261,7 +253,7 @@ class TileSearch:
         view, middle, size_m = laid.view, laid.middle, laid.size_m
         centre = np.array([middle.real, middle.imag])
         ground = self._places.around(laid.scene, centre, radius_m=abs(laid.reach), ground_size_m=size_m)
-        rows, columns = _match(view.projected, ground, ratio=self._ratio)
+        rows, columns = _match(view.projected, ground)
         found = self._similarity(view, ground, rows, columns)
         if found is None:
             return None
@@ -305,7 +297,7 @@ class TileSearch:
         expected_xy = np.column_stack([expected.real, -expected.imag])
         seen = view.shows(expected_xy)
         tile_px = abs(turn) / ground.ground_size_m
-        chance = np.pi * self._config.max_error_px**2 / (view.level.area_px * tile_px**2)
+        chance = np.pi * self._config.max_error_px**2 / (camera.width * camera.height * tile_px**2)
         return measure_tile_evidence(
             inlier_xy=view.features.xy[rows[inliers]],
             residuals_px=residuals[inliers],
@@ -363,21 +355,14 @@ class TileSearch:
         )
 
 
-def _leave_poor(views: Sequence[TileView]) -> list[TileView]:
-    """Those with enough keypoints."""
-    return [view for view in views if len(view.features) >= _LEAST_KEYPOINTS]
-
-
-def _match(
-    projected: Array, ground: GroundKeypoints, *, ratio: float, most: int = _MOST_KEYPOINTS
-) -> tuple[Array, Array]:
+def _match(projected: Array, ground: GroundKeypoints, *, most: int = _MOST_KEYPOINTS) -> tuple[Array, Array]:
     """Rows and columns of mutual nearest neighbours that are clearly nearer than the second (Lowe 2004)."""
     if min(len(projected), len(ground.points)) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     kept = np.arange(0, len(ground.points), -(-len(ground.points) // most))
     descriptors = ground.descriptors[kept]
     distances, columns = nearest_neighbours(projected, descriptors, 2)
-    rows = np.flatnonzero(distances[:, 0] < ratio**2 * distances[:, 1])
+    rows = np.flatnonzero(distances[:, 0] < _RATIO**2 * distances[:, 1])
     # few are clear: the way back is that of these alone
     nearest, numbers = np.unique(columns[rows, 0], return_inverse=True)
     back = nearest_neighbours(descriptors[nearest], projected, 1)[1][:, 0]
