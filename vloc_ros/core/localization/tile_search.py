@@ -25,7 +25,7 @@ import numpy as np
 
 from vloc_ros.core.config import TileConfig, VerificationConfig
 from vloc_ros.core.features.keypoints import Extractor, Features
-from vloc_ros.core.features.nearest_neighbours import nearest_neighbours
+from vloc_ros.core.features.nearest_neighbours import match_mutual
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, apply_calibration
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.acceptance import AcceptanceModel
@@ -104,14 +104,14 @@ class TileAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Observed:
-    """A level view: keypoints as (N,) complex pixels with y up, (N, d) projected descriptors, (D,) a global one."""
+    """A level view: keypoints as (N,) complex pixels with y up, (N, d) projected descriptors, (P,) similarities."""
 
     query: AerialQuery
     level: LevelView
     features: Features
     pixels: Array
     projected: Array
-    described: Array
+    similarities: Array
 
     @property
     def diagonal_px(self) -> float:
@@ -163,7 +163,7 @@ class TileSearch:
             for observed in self._observe(query):
                 most = max(most, len(observed.features))
                 if len(observed.features) >= _LEAST_KEYPOINTS:
-                    similarities = np.maximum(similarities, self._places.compare(observed.described))
+                    similarities = np.maximum(similarities, observed.similarities)
                     found += self._hypotheses(observed)
                     result = self.decide(found)
                     if result.ok:
@@ -191,11 +191,12 @@ class TileSearch:
             encoder = self._places.encoder
             projected = encoder.codec.project(features.descriptors)
             pixels = features.xy[:, 0] - 1j * features.xy[:, 1].astype(float)
-            yield _Observed(query, level, features, pixels, projected, encoder.vocabulary.encode(projected))
+            similarities = self._places.compare(encoder.vocabulary.encode(projected))
+            yield _Observed(query, level, features, pixels, projected, similarities)
 
     def _hypotheses(self, observed: _Observed) -> list[TileHypothesis]:
         places, coarse = self._places, list[tuple[int, int, complex, complex, float]]()
-        for place in places.retrieve(observed.described, count=self._config.retrieval_top_k):
+        for place in places.most_similar(observed.similarities, count=self._config.retrieval_top_k):
             size_m, scene = places.ground_size(int(place)), int(places.places.scenes[place])
             radius_m = places.places.extents[place, 0] / 2
             if observed.level.ground_size_m is not None:
@@ -357,12 +358,8 @@ def _match(projected: Array, ground: GroundKeypoints, *, most: int = _MOST_KEYPO
     if min(len(projected), len(ground.points)) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     kept = np.arange(0, len(ground.points), -(-len(ground.points) // most))
-    descriptors = ground.descriptors[kept]
-    distances, columns = nearest_neighbours(projected, descriptors, 2)
-    back = nearest_neighbours(descriptors, projected, 1)[1][:, 0]
-    clear = distances[:, 0] < _RATIO**2 * distances[:, 1]
-    rows = np.flatnonzero(clear & (back[columns[:, 0]] == np.arange(len(columns))))
-    return rows, kept[columns[rows, 0]]
+    rows, columns = match_mutual(projected, ground.descriptors[kept], ratio=_RATIO)
+    return rows, kept[columns]
 
 
 def _alike(
