@@ -85,7 +85,9 @@ def test_a_mosaic_may_be_much_coarser_than_its_photographs(coarser: float) -> No
     size_m, image = 0.15, np.zeros((360, 480, 3), np.uint8)
     image[:, 180:] = 240
     transform = np.array([[size_m, 0.0, 0.0], [0.0, -size_m, 0.0], [0.0, 0.0, 1.0]])
-    mosaic = Mosaic(np.array([0]), transform[None], np.zeros((1, 2)), np.array([size_m + 0j]), np.zeros(1), 0, ())
+    mosaic = Mosaic(
+        np.array([0]), transform[None], np.zeros((1, 2)), np.array([size_m + 0j]), np.zeros(1), np.zeros(1), 0, ()
+    )
     ground = render_mosaic([_photo("a.png", image, np.zeros(2))], mosaic, ground_size_m=coarser * size_m)
     middle = ground.image[ground.image.shape[0] // 2, :, 0].astype(float)
     dark = np.clip(1.0 - middle / 240, 0.0, 1.0)[ground.shown[ground.image.shape[0] // 2]].sum() * coarser
@@ -151,6 +153,24 @@ def test_a_ground_size_finer_than_the_photographs_is_refused(tmp_path: Path) -> 
         )
 
 
+def test_swapped_columns_of_positions_are_told_by_the_overlaps(tmp_path: Path) -> None:
+    datum = Datum(48.1, 11.5)
+    for swapped in (False, True):
+        rows = ["name,longitude,latitude" if swapped else "name,latitude,longitude"]
+        for one in _photos():
+            cv2.imwrite(str(tmp_path / one.name), one.read())
+            latitude, longitude, _ = datum.geodetic(np.array([*one.position, 0.0]))
+            rows.append(f"{one.name},{latitude},{longitude}")
+        table = tmp_path / f"{swapped}.csv"
+        table.write_text("\n".join(rows))
+        settings = {"focal_px": CAMERA.parameters[0], "ground_height_m": None}
+        if not swapped:
+            assert len(read_photos(tmp_path, table, read_positions(table), **settings).notes) == 2
+            continue
+        with pytest.raises(InputError, match=r"latitude and longitude exchanged; are the columns swapped\?"):
+            read_photos(tmp_path, table, read_positions(table), **settings)
+
+
 @pytest.mark.parametrize(
     "option",
     [["--focal-px", "9"], ["--crs", "EPSG:32615"], ["--height-column", "z"], ["--ground-height", "3"]],
@@ -213,6 +233,29 @@ def test_tiles_with_corners_make_a_map(tmp_path: Path) -> None:
     for wrong in (f"{bottom},{right},{top},{left}", f"{left},{top},{right},{bottom}", f"{top},{left},nan,{right}"):
         with pytest.raises(InputError):
             read_tiles(tmp_path, _corners(f"a.png,{wrong}", tmp_path))
+
+
+def test_swapped_columns_of_corners_are_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), _GROUND.image)
+    with pytest.raises(InputError, match="or latitude and longitude"):
+        read_tiles(tmp_path, _corners("a.png,11.5,48.1016,11.5024,48.1", tmp_path))
+
+
+def test_a_tile_across_the_date_line_is_as_wide_as_elsewhere(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), _GROUND.image)
+    source = read_tiles(tmp_path, _corners("a.png,-16.4992,179.99916,-16.5008,-179.99916", tmp_path))
+    assert source.ground[0].ground_size_m == pytest.approx(SIZE_M, rel=0.01)
+    assert abs(source.datum.longitude) == pytest.approx(180.0, abs=1e-6)
+
+
+def test_water_makes_no_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    water = np.full((900, 900, 3), (120, 90, 60), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), water)
+    table = _corners("a.png,48.1016,11.5,48.1,11.5024", tmp_path)
+    command = ["map", "aerial", "build", str(tmp_path / "map"), "--tiles", str(tmp_path), "--corners", str(table)]
+    assert main(command) == 1
+    assert "expected ground with texture" in capsys.readouterr().err
+    assert not (tmp_path / "map").exists()
 
 
 def _write_raster(path: Path, pixels: Array, **settings: object) -> Path:

@@ -31,7 +31,15 @@ from vloc_ros.core.geometry.geodetic import MOST_FROM_DATUM_M, Datum, check_geod
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.sources import Progress, silent
 from vloc_ros.geo.ground_images import SIZE_TOLERANCE, GroundImage, GroundRaster
-from vloc_ros.geo.photo_mosaic import MOST_MOSAIC_PX, Mosaic, Photo, check_mosaic_size, render_mosaic, solve_mosaic
+from vloc_ros.geo.photo_mosaic import (
+    MOST_MOSAIC_PX,
+    Mosaic,
+    Photo,
+    check_mosaic_size,
+    fit_layout,
+    render_mosaic,
+    solve_mosaic,
+)
 from vloc_ros.geo.position_tables import EarthPositions, Row, column_of, image_of, read_table
 from vloc_ros.storage.images import read_image
 from vloc_ros.storage.text import naming_file
@@ -42,6 +50,8 @@ _PITCH = "gimbal_pitch_deg"
 _CORNERS = ("top_left_latitude", "top_left_longitude", "bottom_right_latitude", "bottom_right_longitude")
 # sides of a pixel on the ground differ by more in no raster of square pixels, or of degrees at moderate latitudes
 _MOST_ASPECT = 5.0
+# positions that fit so much better when they are exchanged are swapped
+_CLEARLY_BETTER = 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +125,7 @@ def read_photos(
         photos.append(Photo(positions.names[k], (columns_px, rows_px), read, place, focal_px, height))
     check_mosaic_size(photos, ground_size_m)
     mosaic = solve_mosaic(photos, progress=progress)
+    _check_not_swapped(table, mosaic, positions.latitude[named], positions.longitude[named])
     size_m = ground_size_m or 2 * mosaic.ground_size_m
     check_not_finer(table, size_m, mosaic.ground_size_m)
     ground = render_mosaic(photos, mosaic, ground_size_m=size_m)
@@ -146,6 +157,21 @@ def _check_near(table: Path, name: str, place: Array) -> None:
         raise InputError(
             f"{table}: {name} lies {np.abs(place).max() / 1000:.0f} km from the middle of all, expected at most "
             f"{MOST_FROM_DATUM_M / 1000:g} km; is its position right? Make maps of places that far apart"
+        )
+
+
+def _check_not_swapped(table: Path, mosaic: Mosaic, latitude: Array, longitude: Array) -> None:
+    """Refuse positions that mirror the layout of the photographs, as those with swapped columns do."""
+    phi, lam = latitude[mosaic.placed], longitude[mosaic.placed]
+    if np.abs(lam).max() > 90.0:
+        return
+    given_m, swapped_m = (
+        fit_layout(mosaic, Datum(*mean_position(*pair)).local(*pair)[:, :2]) for pair in ((phi, lam), (lam, phi))
+    )
+    if swapped_m < _CLEARLY_BETTER * given_m:
+        raise InputError(
+            f"{table}: by their overlaps the photographs lie {given_m:.1f} m off their positions, {swapped_m:.1f} m "
+            "with latitude and longitude exchanged; are the columns swapped?"
         )
 
 
@@ -270,7 +296,7 @@ def _tile(path: Path, table: Path, datum: Datum, top: float, left: float, bottom
     if not (width_m > 0 and height_m > 0):
         raise InputError(
             f"{table}: {path.name} is {width_m:.1f} m wide and {height_m:.1f} m high by its corners, expected the top "
-            "left and the bottom right one; are they swapped?"
+            "left and the bottom right one; are they swapped, or latitude and longitude?"
         )
     rows, columns = image.shape[:2]
     across, down = width_m / columns, height_m / rows
