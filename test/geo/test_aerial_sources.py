@@ -295,6 +295,22 @@ def test_a_geotiff_is_brought_to_metres(tmp_path: Path) -> None:
         read_geotiff(tmp_path / "a.tif", ground_size_m=SIZE_M / 2)
 
 
+@pytest.mark.parametrize("middle", [180.0, -180.0, 190.0])
+def test_a_geotiff_of_degrees_goes_on_across_the_date_line(tmp_path: Path, middle: float) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    degrees = SIZE_M / 111_320
+    place = rasterio.transform.from_origin(middle - 150 * degrees, 150 * degrees, degrees, degrees)
+    path = _write_raster(tmp_path / "a.tif", _RGB[:, 300:600, 300:600], crs="EPSG:4326", transform=place)
+    source = read_geotiff(path)
+    assert Datum(0.0, middle - 360.0 * (middle > 180.0)).local(0.0, source.datum.longitude)[0] == pytest.approx(
+        0, abs=0.1
+    )
+    image, shown = source.ground[0].read(slice(5, -5), slice(5, -5))
+    assert shown.all()
+    for columns in (slice(20, 100), slice(200, 280)):  # on both sides
+        assert image[20:280, columns].mean() == pytest.approx(_GROUND.image[320:580, 300:600][:, columns].mean(), abs=3)
+
+
 def test_ground_that_a_geotiff_does_not_show_is_left_out(tmp_path: Path) -> None:
     pixels = _RGB[:, :300, :300].copy()
     mask = np.full((1, 300, 300), 255, np.uint8)

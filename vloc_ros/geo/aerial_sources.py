@@ -223,16 +223,26 @@ def _warp_raster(path: Path, raster: Any, ground_size_m: float | None) -> Aerial
     bands = _bands(raster)
     x, y = raster.xy(raster.height / 2 - 0.5, raster.width / 2 - 0.5)
     longitude, latitude = (float(values[0]) for values in transform(raster.crs, "EPSG:4326", [x], [y]))
+    longitude = (longitude + 180.0) % 360.0 - 180.0
     datum = Datum(latitude, longitude, position_std_m=0.0)
     # equidistant from the middle: a tangent plane to a centimetre within 10 km
     local = f"+proj=aeqd +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m"
-    with WarpedVRT(raster, crs=local) as whole:
+    source = raster.crs
+    if source.is_geographic and (raster.bounds.left < -180.0 or raster.bounds.right > 180.0):
+        source = {**source.to_dict(), "lon_wrap": float(x)}  # else GDAL ends it at the date line
+    with WarpedVRT(raster, src_crs=source, crs=local) as whole:
         own_m, left, top = float(whole.transform.a), float(whole.bounds.left), float(whole.bounds.top)
         size_m = own_m if ground_size_m is None else ground_size_m
         width, height = (max(1, round(own_m / size_m * pixels)) for pixels in (whole.width, whole.height))
     check_not_finer(path, size_m, own_m)
     _check_size(path, width, height)
-    to = {"crs": local, "transform": from_origin(left, top, size_m, size_m), "width": width, "height": height}
+    to = {
+        "src_crs": source,
+        "crs": local,
+        "transform": from_origin(left, top, size_m, size_m),
+        "width": width,
+        "height": height,
+    }
     with WarpedVRT(raster, **to, resampling=Resampling.bilinear, add_alpha=not _has_alpha(raster)) as warped:
         image, shown = warped.read(bands), warped.dataset_mask() > 0
     pixels = np.ascontiguousarray(np.moveaxis(image, 0, -1)) if len(bands) > 1 else image[0]
