@@ -320,4 +320,7 @@ def _tile(path: Path, table: Path, datum: Datum, top: float, left: float, bottom
 
 def _check_size(path: Path, width: int, height: int) -> None:
     if not 0 < width * height <= MOST_MOSAIC_PX:
-        raise InputError(f"{path}: would have {width}x{height} pixels; give a coarser --ground-size, or divide it")
+        raise InputError(
+            f"{path}: would have {width}x{height} pixels, expected {MOST_MOSAIC_PX} at most in memory; give a coarser "
+            "--ground-size, or make Web Mercator tiles of it (`gdal2tiles --xyz`) for --xyz, which are read in parts"
+        )
