@@ -117,6 +117,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "cross_view": cross_view.cross_view,
     "aerial_fixes": aerial_fixes.aerial_fixes,
     "aerial_size": aerial_size.aerial_size,
+    "million_descriptors": aerial_size.million_descriptors,
     "lidar": lidar.lidar,
     "camera_in_lidar": camera_in_lidar.camera_in_lidar,
     "cross_modal": cross_modal.cross_modal,

@@ -55,13 +55,13 @@ def test_a_drone_sees_what_the_tiles_show(tmp_path: Path) -> None:
 def test_codes_find_what_the_exact_search_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"_ROWS": 8000, "_LISTS": 32, "_ASKED": 40, "_CODES": (8, 64)}.items():
         monkeypatch.setattr(aerial_size, name, value)
-    found = aerial_size.million_descriptors(tmp_path)
+    found = aerial_size.search_descriptors(tmp_path)
     assert found["exact"]["recall@1"] == 1.0
     coarse, fine = found["codes"]["8"], found["codes"]["64"]
     assert coarse["32"]["recall@1"] < fine["32"]["recall@1"]
     assert fine["32"]["re-ranked recall@1"] > 0.9
     assert 64 < fine["bytes_each"] < 64 + 80
-    table = TABLES["million_descriptors"].write({"aerial_size": {"million": found}})
+    table = TABLES["million_descriptors"].write({"million_descriptors": {"million": found}})
     assert [row[:2] for row in table.rows] == [
         ["exact, in memory", "all"],
         ["IVF-PQ, 8 bytes", "8 of 32"],

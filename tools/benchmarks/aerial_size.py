@@ -53,15 +53,21 @@ T = TypeVar("T")
 
 
 def aerial_size(out: Path) -> dict[str, Any]:
-    """Figures of each size, and of the search among a million descriptors; each row is kept."""
+    """Figures of each size; each row is kept."""
     folder, rows = out / "aerial_size", Rows.of("aerial_size")
     town, sizes = LargeTown.draw(SIDES[-1], _SEED), {}
     for side in SIDES:
         measure = partial(_measure, folder / str(side), town, side)
         sizes[str(side)] = rows.once(f"{side}", of=json.dumps([_SEED, side, _QUERIES]), measure=measure)
+    return {"sizes": sizes, "row_revisions": rows.revisions}
+
+
+def million_descriptors(out: Path) -> dict[str, Any]:
+    """Figures of the search among a million descriptors; kept as a row."""
+    rows = Rows.of("million_descriptors")
     of = json.dumps([_SEED, _ROWS, _AXES, _ASKED, _LISTS, _CODES, _SEARCHED])
-    million = rows.once("million", of=of, measure=partial(million_descriptors, folder))
-    return {"sizes": sizes, "million": million, "row_revisions": rows.revisions}
+    million = rows.once("million", of=of, measure=partial(search_descriptors, out / "million_descriptors"))
+    return {"million": million, "row_revisions": rows.revisions}
 
 
 def _measure(out: Path, town: LargeTown, side: int) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def _locate(search: TileSearch, aerial: LandmarkMap, tiles: Path, town: LargeTow
     return found
 
 
-def million_descriptors(folder: Path) -> dict[str, Any]:
+def search_descriptors(folder: Path) -> dict[str, Any]:
     """FAISS's inverted lists of product-quantised codes on disk, beside the exact search (Jégou et al. 2011)."""
     rows, queries, truth = _draw_descriptors()
     answers = [_timed(partial(_search_exactly, rows, query)) for query in queries]

@@ -21,14 +21,14 @@ from collections.abc import Mapping
 from benchmarks.provenance import Figures
 from benchmarks.tables.table import Table, TableSource
 
-_SECTION = "aerial_size"
+_SIZES, _MILLION = "aerial_size", "million_descriptors"
 _EXACT_BYTES = 4
 
 
 def sizes(figures: Mapping[str, Figures]) -> Table:
     """What a map of each size takes, and a position in it."""
     rows = []
-    for found in figures[_SECTION]["sizes"].values():
+    for found in figures[_SIZES]["sizes"].values():
         count = found["tiles"]
         fixes = []
         for name in ("altitude", "no altitude"):
@@ -52,7 +52,7 @@ def sizes(figures: Mapping[str, Figures]) -> Table:
 
 def million(figures: Mapping[str, Figures]) -> Table:
     """The exact search among a million descriptors, and product quantisation of several sizes on disk."""
-    found = figures[_SECTION]["million"]
+    found = figures[_MILLION]["million"]
     exact = found["exact"]
     recalls = [f"{exact[f'recall@{count}']:.1%}" for count in (1, 10, 100)]
     size = f"{_EXACT_BYTES * found['values']}"
@@ -70,6 +70,6 @@ def million(figures: Mapping[str, Figures]) -> Table:
 
 
 TABLES = {
-    "aerial_sizes": TableSource((_SECTION,), sizes),
-    "million_descriptors": TableSource((_SECTION,), million),
+    "aerial_sizes": TableSource((_SIZES,), sizes),
+    "million_descriptors": TableSource((_MILLION,), million),
 }
