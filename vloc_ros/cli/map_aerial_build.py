@@ -17,13 +17,13 @@
   vloc map aerial build MAP --photos DIR --exif CSV     photographs that look straight down, and their positions
   vloc map aerial build MAP --geotiff FILE              an orthophoto with its coordinate system
   vloc map aerial build MAP --tiles DIR --corners CSV   images with the latitude and longitude of their corners
-  vloc map aerial build MAP --orthomosaic-from MAP2 --images DIR    the images of a map whose cameras look down
   vloc map aerial build MAP --xyz DIR                   Web Mercator tiles z/x/y.png, as QGIS and gdal2tiles write them
+  vloc map aerial build MAP --orthomosaic-from MAP2 --images DIR    images of a landmark map whose cameras look down
 
 Photographs are placed by their overlaps and positions; their yaw is not used. CSV of --exif has the columns name,
 latitude, longitude; with --height-column heights above take-off (relative), or others and --ground-height. CSV of
 --corners has name, top_left_latitude, top_left_longitude, bottom_right_latitude, bottom_right_longitude. The map lies
-east and north of its middle; its height is known when --datum-height gives it.
+east and north of its middle, or along the axes of MAP2; its height is known when --datum-height or MAP2 gives it.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class TileBlock:
     @property
     def first(self) -> Array:
         """(2,) row and column of its upper left pixel in the raster."""
-        return np.maximum(self.middle(self.squares[0]) - self.half, 0)
+        return np.asarray(np.maximum(self.middle(self.squares[0]) - self.half, 0))
 
     def read(self) -> tuple[Array, Array]:
         """Its pixels as far as the raster has them, and where they show ground."""

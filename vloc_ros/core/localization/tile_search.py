@@ -25,7 +25,7 @@ import numpy as np
 
 from vloc_ros.core.config import TileConfig, VerificationConfig
 from vloc_ros.core.features.keypoints import Extractor
-from vloc_ros.core.features.nearest_neighbours import nearest_neighbours
+from vloc_ros.core.features.nearest_neighbours import match_mutual
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, apply_calibration
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.acceptance import AcceptanceModel
@@ -196,7 +196,7 @@ class TileSearch:
 
     def _hypotheses(self, view: TileView) -> list[TileHypothesis]:
         places, coarse = self._places, list[_Laid]()
-        for place in np.argsort(-view.similarity, kind="stable")[: self._config.retrieval_top_k].tolist():
+        for place in places.most_similar(view.similarity, count=self._config.retrieval_top_k).tolist():
             size_m, scene = places.ground_size(place), int(places.places.scenes[place])
             radius_m = places.places.extents[place, 0] / 2
             if view.level.ground_size_m is not None:
@@ -360,14 +360,8 @@ def _match(projected: Array, ground: GroundKeypoints, *, most: int = _MOST_KEYPO
     if min(len(projected), len(ground.points)) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     kept = np.arange(0, len(ground.points), -(-len(ground.points) // most))
-    descriptors = ground.descriptors[kept]
-    distances, columns = nearest_neighbours(projected, descriptors, 2)
-    rows = np.flatnonzero(distances[:, 0] < _RATIO**2 * distances[:, 1])
-    # few are clear: the way back is that of these alone
-    nearest, numbers = np.unique(columns[rows, 0], return_inverse=True)
-    back = nearest_neighbours(descriptors[nearest], projected, 1)[1][:, 0]
-    rows = rows[back[numbers] == rows]
-    return rows, kept[columns[rows, 0]]
+    rows, columns = match_mutual(projected, ground.descriptors[kept], ratio=_RATIO)
+    return rows, kept[columns]
 
 
 def _alike(one: _Laid, other: _Laid) -> bool:
