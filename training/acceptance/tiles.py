@@ -203,11 +203,13 @@ def _mislead(image: DroneImage, seed: int) -> DroneImage:
 def _record(search: TileSearch, image: DroneImage, kind: int, condition: int, town: int) -> Recorded:
     """Evidence as the search decides on it: after each view, of the hypotheses up to there."""
     query, truth = image.query(altitude=condition != NO_ALTITUDE), image.map_from_camera
-    found, rows, labels, errors, covariances = search.find(query), [], [], [], []
+    found, rows, labels = search.find(query), list[Array](), list[int]()
+    errors, covariances = list[Array](), list[Array]()
     for view in sorted({one.view for one in found}):
         for one, evidence in search.weigh([one for one in found if one.view <= view]):
             result = search.publishable(one, 0.5)
             assert result.map_from_rig is not None
+            assert result.covariance is not None
             label = _label(result.map_from_rig, truth) if kind == OWN else 0
             rows.append(evidence.values())
             labels.append(label)
