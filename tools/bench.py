@@ -45,6 +45,7 @@ import fill_figures
 from benchmarks import (
     acceptance,
     aerial_fixes,
+    aerial_size,
     camera_in_lidar,
     compression,
     cross_modal,
@@ -115,6 +116,8 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "place_training": place_training.place_training,
     "cross_view": cross_view.cross_view,
     "aerial_fixes": aerial_fixes.aerial_fixes,
+    "aerial_size": aerial_size.aerial_size,
+    "million_descriptors": aerial_size.million_descriptors,
     "lidar": lidar.lidar,
     "camera_in_lidar": camera_in_lidar.camera_in_lidar,
     "cross_modal": cross_modal.cross_modal,

@@ -85,7 +85,9 @@ def test_a_mosaic_may_be_much_coarser_than_its_photographs(coarser: float) -> No
     size_m, image = 0.15, np.zeros((360, 480, 3), np.uint8)
     image[:, 180:] = 240
     transform = np.array([[size_m, 0.0, 0.0], [0.0, -size_m, 0.0], [0.0, 0.0, 1.0]])
-    mosaic = Mosaic(np.array([0]), transform[None], np.zeros((1, 2)), np.array([size_m + 0j]), np.zeros(1), 0, ())
+    mosaic = Mosaic(
+        np.array([0]), transform[None], np.zeros((1, 2)), np.array([size_m + 0j]), np.zeros(1), np.zeros(1), 0, ()
+    )
     ground = render_mosaic([_photo("a.png", image, np.zeros(2))], mosaic, ground_size_m=coarser * size_m)
     middle = ground.image[ground.image.shape[0] // 2, :, 0].astype(float)
     dark = np.clip(1.0 - middle / 240, 0.0, 1.0)[ground.shown[ground.image.shape[0] // 2]].sum() * coarser
@@ -149,6 +151,24 @@ def test_a_ground_size_finer_than_the_photographs_is_refused(tmp_path: Path) -> 
         read_photos(
             tmp_path, table, read_positions(table), focal_px=None, ground_height_m=None, ground_size_m=SIZE_M / 2
         )
+
+
+def test_swapped_columns_of_positions_are_told_by_the_overlaps(tmp_path: Path) -> None:
+    datum = Datum(48.1, 11.5)
+    for swapped in (False, True):
+        rows = ["name,longitude,latitude" if swapped else "name,latitude,longitude"]
+        for one in _photos():
+            cv2.imwrite(str(tmp_path / one.name), one.read())
+            latitude, longitude, _ = datum.geodetic(np.array([*one.position, 0.0]))
+            rows.append(f"{one.name},{latitude},{longitude}")
+        table = tmp_path / f"{swapped}.csv"
+        table.write_text("\n".join(rows))
+        settings = {"focal_px": CAMERA.parameters[0], "ground_height_m": None}
+        if not swapped:
+            assert len(read_photos(tmp_path, table, read_positions(table), **settings).notes) == 2
+            continue
+        with pytest.raises(InputError, match=r"latitude and longitude exchanged; are the columns swapped\?"):
+            read_photos(tmp_path, table, read_positions(table), **settings)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +235,29 @@ def test_tiles_with_corners_make_a_map(tmp_path: Path) -> None:
             read_tiles(tmp_path, _corners(f"a.png,{wrong}", tmp_path))
 
 
+def test_swapped_columns_of_corners_are_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), _GROUND.image)
+    with pytest.raises(InputError, match="or latitude and longitude"):
+        read_tiles(tmp_path, _corners("a.png,11.5,48.1016,11.5024,48.1", tmp_path))
+
+
+def test_a_tile_across_the_date_line_is_as_wide_as_elsewhere(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), _GROUND.image)
+    source = read_tiles(tmp_path, _corners("a.png,-16.4992,179.99916,-16.5008,-179.99916", tmp_path))
+    assert source.ground[0].ground_size_m == pytest.approx(SIZE_M, rel=0.01)
+    assert abs(source.datum.longitude) == pytest.approx(180.0, abs=1e-6)
+
+
+def test_water_makes_no_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    water = np.full((900, 900, 3), (120, 90, 60), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), water)
+    table = _corners("a.png,48.1016,11.5,48.1,11.5024", tmp_path)
+    command = ["map", "aerial", "build", str(tmp_path / "map"), "--tiles", str(tmp_path), "--corners", str(table)]
+    assert main(command) == 1
+    assert "expected ground with texture" in capsys.readouterr().err
+    assert not (tmp_path / "map").exists()
+
+
 def _write_raster(path: Path, pixels: Array, **settings: object) -> Path:
     """A GeoTIFF of (bands, H, W) pixels around the datum."""
     rasterio = pytest.importorskip("rasterio")
@@ -250,6 +293,22 @@ def test_a_geotiff_is_brought_to_metres(tmp_path: Path) -> None:
         read_geotiff(_write_raster(tmp_path / "c.tif", _RGB, crs=None))
     with pytest.raises(InputError, match="finer"):
         read_geotiff(tmp_path / "a.tif", ground_size_m=SIZE_M / 2)
+
+
+@pytest.mark.parametrize("middle", [180.0, -180.0, 190.0])
+def test_a_geotiff_of_degrees_goes_on_across_the_date_line(tmp_path: Path, middle: float) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    degrees = SIZE_M / 111_320
+    place = rasterio.transform.from_origin(middle - 150 * degrees, 150 * degrees, degrees, degrees)
+    path = _write_raster(tmp_path / "a.tif", _RGB[:, 300:600, 300:600], crs="EPSG:4326", transform=place)
+    source = read_geotiff(path)
+    assert Datum(0.0, middle - 360.0 * (middle > 180.0)).local(0.0, source.datum.longitude)[0] == pytest.approx(
+        0, abs=0.1
+    )
+    image, shown = source.ground[0].read(slice(5, -5), slice(5, -5))
+    assert shown.all()
+    for columns in (slice(20, 100), slice(200, 280)):  # on both sides
+        assert image[20:280, columns].mean() == pytest.approx(_GROUND.image[320:580, 300:600][:, columns].mean(), abs=3)
 
 
 def test_ground_that_a_geotiff_does_not_show_is_left_out(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.ground_view import AerialQuery, make_level
 from vloc_ros.core.localization.result import Status
 from vloc_ros.core.localization.tile_search import TileSearch
+from vloc_ros.core.localization.tile_views import observe
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import View
 from vloc_ros.core.retrieval.tile_encoder import AERIAL, KEYPOINTS, restore_keypoints
@@ -109,6 +110,18 @@ def test_a_view_is_located(search: TileSearch, tilt: tuple[float, float], gravit
     np.testing.assert_allclose(_DATUM.local(earth.latitude, earth.longitude)[:2], [14.0, -22.0], atol=2.5)
     if tilt == (0.0, 0.0):  # the upper edge points 2.2 rad counter-clockwise of north
         assert earth.heading_rad == pytest.approx(2 * np.pi - 2.2, abs=0.01)
+
+
+def test_a_view_of_known_altitude_has_every_ground_size_of_the_map_that_it_can_fill(search: TileSearch) -> None:
+    assert search._places.ground_sizes_m == pytest.approx([SIZE_M, 2 * SIZE_M])
+    high, low, far = (_query(look_down(14.0, -22.0, altitude_m, yaw=0.0)) for altitude_m in (75.0, 20.0, 200.0))
+
+    def sizes_m(query: AerialQuery) -> list[float | None]:
+        return [view.level.ground_size_m for view in observe(query, search._places, search._extractor)]
+
+    assert sizes_m(high) == pytest.approx([SIZE_M, 2 * SIZE_M], rel=0.01)
+    assert len(sizes_m(low)) == 1, "a coarser view of it would have too few pixels"
+    assert sizes_m(far) == pytest.approx([0.5]), "the image itself is coarser than the map"
 
 
 def test_another_place_water_and_the_horizon_are_refused(search: TileSearch) -> None:

@@ -24,7 +24,13 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.storage.images import count_images_passed_over, list_images, read_image, read_image_size
+from vloc_ros.storage.images import (
+    count_images_passed_over,
+    list_images,
+    read_image,
+    read_image_size,
+    read_opaque_image,
+)
 
 _COLOUR = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
 
@@ -51,6 +57,25 @@ def test_sixteen_bits_and_transparency_become_eight_bit_grey_or_bgr(tmp_path: Pa
     (tmp_path / "b.png").write_bytes(_encoded(".png", np.full((4, 5, 4), 200, np.uint8)))
     assert (read_image(tmp_path / "a.png") == 128).all()
     assert read_image(tmp_path / "b.png").shape == (4, 5, 3)
+
+
+def test_transparent_pixels_are_told_from_opaque_ones(tmp_path: Path) -> None:
+    alpha = np.zeros((60, 80, 1), np.uint8)
+    alpha[:, :30] = 255
+    contents = {
+        "rgba.png": (".png", np.dstack([_COLOUR, alpha])),
+        "a.jpg": (".jpg", _COLOUR),
+        "grey.png": (".png", _COLOUR[..., 0]),
+    }
+    for name, (suffix, image) in contents.items():
+        (tmp_path / name).write_bytes(_encoded(suffix, image))
+        pixels, opaque = read_opaque_image(tmp_path / name)
+        assert pixels.shape == _COLOUR.shape
+        assert opaque.sum() == (60 * 30 if name == "rgba.png" else 60 * 80)
+    np.testing.assert_array_equal(read_opaque_image(tmp_path / "rgba.png")[0], _COLOUR)
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:300])
+    with pytest.raises(InputError, match=r"a\.jpg: the image is cut short"):
+        read_opaque_image(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])

@@ -123,9 +123,7 @@ def _fly(condition: int) -> Iterator[DroneImage]:
         world, ground = make_world("town", _SEED + number), _photograph(number)
         for k in range(_FLIGHTS):
             flown = fly(world, ground, condition, _SEED + 1000 * number + 100 * condition + k)
-            pose = flown.map_from_camera
-            in_map = Pose(pose.rotation, pose.translation + np.array([number * _APART_M, 0.0, 0.0]))
-            yield replace(flown, map_from_camera=in_map)
+            yield flown.move(number * _APART_M)
 
 
 def _elsewhere() -> Iterator[DroneImage]:

@@ -70,8 +70,14 @@ from vloc_ros.simulation.world import make_aliased_world, make_world
 from vloc_ros.storage.acceptance_tables import FOLDER, write_acceptance_table
 
 _NAME = "acceptance.tiles"
-RIGHT_M, RIGHT_RAD, WRONG_M, WRONG_RAD = 2.0, np.radians(4.0), 5.0, np.radians(10.0)
-_FLIGHTS, _CUT, _ALIASED, _MAPS_PER_QUERY = 2, 50, 24, 2
+# between are right places in bent maps, or of views that are tilted otherwise than their gravity says
+RIGHT_M, RIGHT_RAD, WRONG_M, WRONG_RAD = 2.0, np.radians(4.0), 15.0, np.radians(10.0)
+# towns of a map lie in a row, this far apart
+_APART_M = 1000.0
+# of every mapped town in each condition, and one with a wrong altitude
+_FLIGHTS = 3
+# of images cut from orthophotos: the lowest, one of so many without its altitude, and by how much that is wrong at most
+_CUT_LOW_M, _UNKNOWN_OF, _ALTITUDE_OFF = 40.0, 6, 0.1
 # of real aerial images: georeferencing and relief, metres and radians
 _OF_MAP = np.repeat([0.5, np.radians(0.5)], 3)
 _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
@@ -79,14 +85,30 @@ _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
 
 @dataclass(frozen=True, slots=True)
 class TownSplit:
-    """Towns of one purpose; their seeds follow that of the split."""
+    """Towns of one purpose; their seeds follow that of the split.
+
+    Attributes:
+        name: of the purpose.
+        seed: of the first town.
+        mapped: towns of the map, the first ones.
+        others: towns beside them, of which the images of other places are.
+        cut: images of each of those.
+        aliased: images of each mapped town with its buildings in other places.
+    """
 
     name: str
     seed: int
-    towns: int
+    mapped: int
+    others: int
+    cut: int
+    aliased: int
 
 
-SPLITS = (TownSplit("fit", 61000, 2), TownSplit("choose", 64000, 3), TownSplit("report", 67000, 2))
+SPLITS = (
+    TownSplit("fit", 61000, 3, 3, 120, 40),
+    TownSplit("choose", 64000, 4, 5, 150, 40),
+    TownSplit("report", 67000, 2, 3, 150, 40),
+)
 
 
 def _neutral() -> AcceptanceModel:
@@ -120,7 +142,7 @@ def _flights(folder: Path, split: TownSplit, number: int) -> list[tuple[int, Dro
     if not path.exists():
         world, ground = _town(split, number), _orthophoto(folder, split, number)
         flown = [
-            fly(world, ground, condition, split.seed + 100 * number + 10 * condition + k)
+            fly(world, ground, condition, split.seed + 1000 * number + 10 * condition + k)
             for condition in range(len(CONDITIONS))
             for k in range(_FLIGHTS)
         ]
@@ -141,44 +163,61 @@ def _flights(folder: Path, split: TownSplit, number: int) -> list[tuple[int, Dro
     ]
 
 
-@lru_cache(maxsize=8)
-def _search(folder: Path, split: TownSplit, number: int) -> TileSearch:
-    ground = _orthophoto(folder, split, number)
+@lru_cache(maxsize=1)
+def _search(folder: Path, split: TownSplit) -> TileSearch:
+    """Among the tiles of all mapped towns, in a row."""
+    towns = [_orthophoto(folder, split, number) for number in range(split.mapped)]
+    ground = [replace(town, left_m=town.left_m + number * _APART_M) for number, town in enumerate(towns)]
     sizes = (GROUND_SIZE_M, 2 * GROUND_SIZE_M)
-    landmark_map = make_aerial_map([ground], name=f"{split.name}-{number}", datum=None, ground_sizes_m=sizes)
+    landmark_map = make_aerial_map(ground, name=split.name, datum=None, ground_sizes_m=sizes)
     return build_tile_search(
         LocalizerConfig(), landmark_map, acceptance=_neutral(), calibration=CovarianceCalibration()
     )
 
 
-def _queries(folder: Path, split: TownSplit, number: int) -> Iterator[tuple[int, int, DroneImage, list[int]]]:
-    """Kind, condition, image, and the towns whose maps are queried."""
-    others = [town for town in range(split.towns) if town != number]
-    for condition, image in _flights(folder, split, number):
-        yield OWN, condition, image, [number]
-        yield FOREIGN, condition, image, others[:_MAPS_PER_QUERY]
-    ground = _orthophoto(folder, split, number)
-    for k in range(_CUT):
-        yield FOREIGN, 0, cut_view(ground, split.seed + 1000 * number + k), others[:_MAPS_PER_QUERY]
-    if split.name != "fit" or number == 0:
-        aliased = _orthophoto(folder, split, number, aliased=True)
-        for k in range(_ALIASED):
-            yield ALIASED, 0, cut_view(aliased, split.seed + 1000 * number + 500 + k), [number]
+def _queries(folder: Path, split: TownSplit, number: int) -> Iterator[tuple[int, int, DroneImage]]:
+    """Kind, condition and image of the queries of one town."""
+    seed = split.seed + 1000 * number
+    if number >= split.mapped:
+        yield from _cuts(FOREIGN, _orthophoto(folder, split, number), split.cut, seed)
+        return
+    for k, (condition, image) in enumerate(_flights(folder, split, number)):
+        yield OWN, condition, image.move(number * _APART_M)
+        if condition != NO_ALTITUDE and k % _FLIGHTS == 0:
+            yield OWN, condition, _mislead(image, seed + k).move(number * _APART_M)
+    yield from _cuts(ALIASED, _orthophoto(folder, split, number, aliased=True), split.aliased, seed + 500)
 
 
-def _record(search: TileSearch, image: DroneImage, kind: int, condition: int, towns: tuple[int, int]) -> Recorded:
-    found = search.find(image.query(altitude=condition != NO_ALTITUDE))
-    weighed, labels, errors, covariances = search.weigh(found), [], [], []
-    for one, _ in weighed:
-        result = search.publishable(one, 0.5)
-        assert result.map_from_rig is not None
-        label = _label(result.map_from_rig, image.map_from_camera) if kind == OWN else 0
-        labels.append(label)
-        if label == 1:
-            errors.append(result.map_from_rig.error_to(image.map_from_camera))
-            covariances.append(result.covariance)
-    evidence = np.array([one.values() for _, one in weighed], np.float32).reshape(-1, len(EVIDENCE_OF[TILE_KIND]))
-    row = RecordedQuery(evidence, labels, kind, condition, *towns, 0)
+def _cuts(kind: int, ground: GroundImage, count: int, seed: int) -> Iterator[tuple[int, int, DroneImage]]:
+    for k in range(count):
+        image = cut_view(ground, seed + k, low_m=_CUT_LOW_M)
+        yield kind, NO_ALTITUDE if k % _UNKNOWN_OF == 0 else 0, _mislead(image, seed + k) if k % 2 else image
+
+
+def _mislead(image: DroneImage, seed: int) -> DroneImage:
+    """An image whose altitude is wrong."""
+    off = np.random.default_rng([seed, 34]).uniform(-_ALTITUDE_OFF, _ALTITUDE_OFF)
+    return replace(image, altitude_m=image.altitude_m * (1.0 + float(off)))
+
+
+def _record(search: TileSearch, image: DroneImage, kind: int, condition: int, town: int) -> Recorded:
+    """Evidence as the search decides on it: after each view, of the hypotheses up to there."""
+    query, truth = image.query(altitude=condition != NO_ALTITUDE), image.map_from_camera
+    found, rows, labels = search.find(query), list[Array](), list[int]()
+    errors, covariances = list[Array](), list[Array]()
+    for view in sorted({one.view for one in found}):
+        for one, evidence in search.weigh([one for one in found if one.view <= view]):
+            result = search.publishable(one, 0.5)
+            assert result.map_from_rig is not None
+            assert result.covariance is not None
+            label = _label(result.map_from_rig, truth) if kind == OWN else 0
+            rows.append(evidence.values())
+            labels.append(label)
+            if label == 1:
+                errors.append(result.map_from_rig.error_to(truth))
+                covariances.append(result.covariance)
+    evidence_rows = np.array(rows, np.float32).reshape(-1, len(EVIDENCE_OF[TILE_KIND]))
+    row = RecordedQuery(evidence_rows, labels, kind, condition, town, 0, 0)
     return Recorded(row, np.reshape(errors, (-1, 6)), np.reshape(covariances, (-1, 6, 6)))
 
 
@@ -194,14 +233,13 @@ def collect(folder: Path, split: TownSplit) -> tuple[EvidenceTable, Array, Array
     """The evidence of a split, and the errors and covariances of its right hypotheses; kept in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     tables, errors, covariances = [], [], []
-    for number in range(split.towns):
+    for number in range(split.mapped + split.others):
         path = folder / f"{split.name}-{number}-evidence.npz"
         of_errors = folder / f"{split.name}-{number}-errors.npz"
         if not path.exists():
             recorded = [
-                _record(_search(folder, split, town), image, kind, condition, (number, town))
-                for kind, condition, image, towns in _queries(folder, split, number)
-                for town in towns
+                _record(_search(folder, split), image, kind, condition, number)
+                for kind, condition, image in _queries(folder, split, number)
             ]
             np.savez_compressed(
                 of_errors,
@@ -233,6 +271,12 @@ def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
     return figures
 
 
+def _count_most_inliers(table: EvidenceTable) -> int:
+    """Of any hypothesis of another place."""
+    elsewhere = np.isin(table.column("kind"), (FOREIGN, ALIASED))
+    return round(float(np.expm1(table.evidence_of("inliers")[elsewhere].max(initial=0.0))))
+
+
 def _calibrate(
     model: AcceptanceModel, table: EvidenceTable, errors: Array, covariances: Array
 ) -> CovarianceCalibration:
@@ -248,7 +292,8 @@ def _run(args: argparse.Namespace) -> None:
     chosen = choose_thresholds(fitted, tables["choose"][0])
     model = refuse_known_wrong(chosen, tables["fit"][0], tables["choose"][0])
     # negatives are few, and all but impossible: what is more likely wrong than right is refused all the same
-    model = replace(model, thresholds=np.maximum(model.thresholds, 0.0))
+    least = 1 + max(_count_most_inliers(tables[split][0]) for split in ("fit", "choose"))
+    model = replace(model, thresholds=np.maximum(model.thresholds, 0.0), least_inliers=least)
     calibration = _calibrate(model, *tables["fit"])
     out = args.out or FOLDER / f"{TILE_KIND}.json"
     write_acceptance_table(out, model, calibration)

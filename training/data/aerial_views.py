@@ -67,6 +67,11 @@ class DroneImage:
         view = View(self.image, DRONE)
         return AerialQuery(view, self.down, 2 * _GRAVITY_STD_RAD, known, _ALTITUDE_STD)
 
+    def move(self, x_m: float) -> DroneImage:
+        """The same image of a town that lies elsewhere, by metres along x."""
+        pose = self.map_from_camera
+        return replace(self, map_from_camera=Pose(pose.rotation, pose.translation + np.array([x_m, 0.0, 0.0])))
+
 
 def photograph_town(world: World, *, seed: int, ground_size_m: float = GROUND_SIZE_M) -> GroundImage:
     """An orthophoto of a whole town, as from an aeroplane."""
@@ -104,10 +109,10 @@ def fly(world: World, ground: GroundImage, condition: int, seed: int) -> DroneIm
     return _measured(image, pose, rng)
 
 
-def cut_view(ground: GroundImage, seed: int) -> DroneImage:
+def cut_view(ground: GroundImage, seed: int, *, low_m: float = _CROP_LOW_M) -> DroneImage:
     """A drone's image cut from an orthophoto: cheap, of the same light, and so the harder negative."""
     rng = np.random.default_rng([seed, 32])
-    pose = _draw_pose(rng, ground, _CROP_LOW_M, tilt_rad=0.0)
+    pose = _draw_pose(rng, ground, low_m, tilt_rad=0.0)
     size_m = pose.translation[2] / DRONE.parameters[0]
     matrix = np.zeros((2, 3))
     matrix[:, :2] = size_m * pose.rotation[:2, :2]

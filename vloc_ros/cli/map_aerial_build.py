@@ -17,11 +17,13 @@
   vloc map aerial build MAP --photos DIR --exif CSV     photographs that look straight down, and their positions
   vloc map aerial build MAP --geotiff FILE              an orthophoto with its coordinate system
   vloc map aerial build MAP --tiles DIR --corners CSV   images with the latitude and longitude of their corners
+  vloc map aerial build MAP --xyz DIR                   Web Mercator tiles z/x/y.png, as QGIS and gdal2tiles write them
+  vloc map aerial build MAP --orthomosaic-from MAP2 --images DIR    images of a landmark map whose cameras look down
 
 Photographs are placed by their overlaps and positions; their yaw is not used. CSV of --exif has the columns name,
 latitude, longitude; with --height-column heights above take-off (relative), or others and --ground-height. CSV of
 --corners has name, top_left_latitude, top_left_longitude, bottom_right_latitude, bottom_right_longitude. The map lies
-east and north of its middle; its height is known when --datum-height gives it.
+east and north of its middle, or along the axes of MAP2; its height is known when --datum-height or MAP2 gives it.
 """
 
 from __future__ import annotations
@@ -44,8 +46,20 @@ def register(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--photos", type=Path, metavar="DIR", help="photographs that look straight down, with --exif")
     source.add_argument("--geotiff", type=Path, metavar="FILE", help="an orthophoto")
     source.add_argument("--tiles", type=Path, metavar="DIR", help="images of ground, with --corners")
+    source.add_argument("--xyz", type=Path, metavar="DIR", help="Web Mercator tiles z/x/y.png or .jpg")
+    source.add_argument(
+        "--orthomosaic-from",
+        type=Path,
+        metavar="MAP2",
+        help="a map with a datum whose cameras look down, with --images",
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="the images that --orthomosaic-from was built from")
     parser.add_argument("--exif", type=Path, metavar="CSV", help="positions of --photos")
     parser.add_argument("--corners", type=Path, metavar="CSV", help="corners of --tiles")
+    parser.add_argument(
+        "--zoom", type=int, metavar="Z", help="of --xyz (default: the coarsest that shows --ground-size, or the finest)"
+    )
+    parser.add_argument("--tms", action="store_true", help="rows of --xyz count from the south, as in TMS")
     parser.add_argument("--focal-px", type=float, metavar="PIXELS", help="focal length of --photos in their pixels")
     parser.add_argument(
         "--ground-height",
@@ -64,7 +78,10 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--levels", type=int, default=2, metavar="N", help="ground sizes, each twice as coarse as before"
     )
     parser.add_argument(
-        "--datum-height", type=float, metavar="METRES", help="of the ground above the ellipsoid; unknown by default"
+        "--datum-height",
+        type=float,
+        metavar="METRES",
+        help="of the ground above the ellipsoid (default: unknown, of --orthomosaic-from by its datum)",
     )
     parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map (default: map)")
 
@@ -87,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     landmark_map = make_aerial_map(
         source.ground,
         name=args.map.resolve().name,
-        datum=replace(source.datum, altitude_m=args.datum_height),
+        datum=source.datum if args.datum_height is None else replace(source.datum, altitude_m=args.datum_height),
         ground_sizes_m=[finest * 2**level for level in range(args.levels)],
         frame_id=args.frame_id,
         progress=bar,
@@ -103,14 +120,25 @@ def run(args: argparse.Namespace) -> int:
 def _read(args: argparse.Namespace) -> AerialSource:
     from vloc_ros.core.errors import InputError
     from vloc_ros.geo.aerial_sources import read_geotiff, read_photos, read_tiles
+    from vloc_ros.geo.orthomosaic import read_orthomosaic
     from vloc_ros.geo.position_tables import read_positions
+    from vloc_ros.geo.xyz_ground import read_xyz
     from vloc_ros.progress import bar
+    from vloc_ros.storage.maps import read_map
 
-    if (args.photos is None) != (args.exif is None) or (args.tiles is None) != (args.corners is None):
-        raise InputError("--exif goes with --photos and --corners with --tiles; give both of a pair")
+    pairs = (("photos", "exif"), ("tiles", "corners"), ("orthomosaic_from", "images"))
+    for source, table in pairs:
+        if (getattr(args, source) is None) != (getattr(args, table) is None):
+            raise InputError(f"--{table} goes with --{source.replace('_', '-')}; give both, or neither")
     _refuse_unused(args)
     if args.geotiff:
         return read_geotiff(args.geotiff, ground_size_m=args.ground_size)
+    if args.orthomosaic_from:
+        return read_orthomosaic(
+            read_map(args.orthomosaic_from), args.images, ground_size_m=args.ground_size, progress=bar
+        )
+    if args.xyz:
+        return read_xyz(args.xyz, zoom=args.zoom, ground_size_m=args.ground_size, tms=args.tms)
     if args.tiles:
         return read_tiles(args.tiles, args.corners, ground_size_m=args.ground_size)
     if args.focal_px is not None and not 0 < args.focal_px < float("inf"):
@@ -135,7 +163,9 @@ def _refuse_unused(args: argparse.Namespace) -> None:
     of_photos = ("focal_px", "ground_height", "crs", "height_column", "height_reference", "geoid_undulation")
     given = [f"--{name.replace('_', '-')}" for name in of_photos if getattr(args, name) is not None]
     if given and not args.photos:
-        raise InputError(f"{', '.join(given)}: of --photos, found --geotiff or --tiles, which say it; leave it out")
+        raise InputError(f"{', '.join(given)}: of --photos, found another source, which says it; leave it out")
+    if (args.zoom is not None or args.tms) and not args.xyz:
+        raise InputError("--zoom and --tms go with --xyz; leave them out")
     if args.ground_height is not None and args.height_column is None:
         raise InputError("--ground-height goes with --height-column and --height-reference; give them, or leave it out")
     if args.ground_height is not None and not abs(args.ground_height) < float("inf"):

@@ -30,8 +30,16 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.geodetic import MOST_FROM_DATUM_M, Datum, check_geodetic, mean_position
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.sources import Progress, silent
-from vloc_ros.geo.ground_images import SIZE_TOLERANCE, GroundImage
-from vloc_ros.geo.photo_mosaic import MOST_MOSAIC_PX, Mosaic, Photo, check_mosaic_size, render_mosaic, solve_mosaic
+from vloc_ros.geo.ground_images import SIZE_TOLERANCE, GroundImage, GroundRaster
+from vloc_ros.geo.photo_mosaic import (
+    MOST_MOSAIC_PX,
+    Mosaic,
+    Photo,
+    check_mosaic_size,
+    fit_layout,
+    render_mosaic,
+    solve_mosaic,
+)
 from vloc_ros.geo.position_tables import EarthPositions, Row, column_of, image_of, read_table
 from vloc_ros.storage.images import read_image
 from vloc_ros.storage.text import naming_file
@@ -42,6 +50,8 @@ _PITCH = "gimbal_pitch_deg"
 _CORNERS = ("top_left_latitude", "top_left_longitude", "bottom_right_latitude", "bottom_right_longitude")
 # sides of a pixel on the ground differ by more in no raster of square pixels, or of degrees at moderate latitudes
 _MOST_ASPECT = 5.0
+# positions that fit so much better when they are exchanged are swapped
+_CLEARLY_BETTER = 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +59,12 @@ class AerialSource:
     """Ground images in one frame.
 
     Attributes:
-        ground: the images.
-        datum: of the frame, whose x axis points east.
+        ground: rasters of it.
+        datum: of the frame.
         notes: lines for people: what was solved, and what was left out.
     """
 
-    ground: tuple[GroundImage, ...]
+    ground: tuple[GroundRaster, ...]
     datum: Datum
     notes: tuple[str, ...] = ()
 
@@ -115,8 +125,9 @@ def read_photos(
         photos.append(Photo(positions.names[k], (columns_px, rows_px), read, place, focal_px, height))
     check_mosaic_size(photos, ground_size_m)
     mosaic = solve_mosaic(photos, progress=progress)
+    _check_not_swapped(table, mosaic, positions.latitude[named], positions.longitude[named])
     size_m = ground_size_m or 2 * mosaic.ground_size_m
-    _check_not_finer(table, size_m, mosaic.ground_size_m)
+    check_not_finer(table, size_m, mosaic.ground_size_m)
     ground = render_mosaic(photos, mosaic, ground_size_m=size_m)
     return AerialSource((ground,), datum, tuple(_describe(mosaic, photos, positions, looking)))
 
@@ -126,7 +137,7 @@ def _read_colour(path: Path) -> Array:
     return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
 
 
-def _check_not_finer(path: Path, size_m: float, own_m: float) -> None:
+def check_not_finer(path: Path, size_m: float, own_m: float) -> None:
     """Refuse a ground size that would show nothing more; what an image's own one is follows within a few percents."""
     if size_m < own_m / SIZE_TOLERANCE:
         raise InputError(
@@ -146,6 +157,21 @@ def _check_near(table: Path, name: str, place: Array) -> None:
         raise InputError(
             f"{table}: {name} lies {np.abs(place).max() / 1000:.0f} km from the middle of all, expected at most "
             f"{MOST_FROM_DATUM_M / 1000:g} km; is its position right? Make maps of places that far apart"
+        )
+
+
+def _check_not_swapped(table: Path, mosaic: Mosaic, latitude: Array, longitude: Array) -> None:
+    """Refuse positions that mirror the layout of the photographs, as those with swapped columns do."""
+    phi, lam = latitude[mosaic.placed], longitude[mosaic.placed]
+    if np.abs(lam).max() > 90.0:
+        return
+    given_m, swapped_m = (
+        fit_layout(mosaic, Datum(*mean_position(*pair)).local(*pair)[:, :2]) for pair in ((phi, lam), (lam, phi))
+    )
+    if swapped_m < _CLEARLY_BETTER * given_m:
+        raise InputError(
+            f"{table}: by their overlaps the photographs lie {given_m:.1f} m off their positions, {swapped_m:.1f} m "
+            "with latitude and longitude exchanged; are the columns swapped?"
         )
 
 
@@ -197,16 +223,26 @@ def _warp_raster(path: Path, raster: Any, ground_size_m: float | None) -> Aerial
     bands = _bands(raster)
     x, y = raster.xy(raster.height / 2 - 0.5, raster.width / 2 - 0.5)
     longitude, latitude = (float(values[0]) for values in transform(raster.crs, "EPSG:4326", [x], [y]))
+    longitude = (longitude + 180.0) % 360.0 - 180.0
     datum = Datum(latitude, longitude, position_std_m=0.0)
     # equidistant from the middle: a tangent plane to a centimetre within 10 km
     local = f"+proj=aeqd +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m"
-    with WarpedVRT(raster, crs=local) as whole:
+    source = raster.crs
+    if source.is_geographic and (raster.bounds.left < -180.0 or raster.bounds.right > 180.0):
+        source = {**source.to_dict(), "lon_wrap": float(x)}  # else GDAL ends it at the date line
+    with WarpedVRT(raster, src_crs=source, crs=local) as whole:
         own_m, left, top = float(whole.transform.a), float(whole.bounds.left), float(whole.bounds.top)
         size_m = own_m if ground_size_m is None else ground_size_m
         width, height = (max(1, round(own_m / size_m * pixels)) for pixels in (whole.width, whole.height))
-    _check_not_finer(path, size_m, own_m)
+    check_not_finer(path, size_m, own_m)
     _check_size(path, width, height)
-    to = {"crs": local, "transform": from_origin(left, top, size_m, size_m), "width": width, "height": height}
+    to = {
+        "src_crs": source,
+        "crs": local,
+        "transform": from_origin(left, top, size_m, size_m),
+        "width": width,
+        "height": height,
+    }
     with WarpedVRT(raster, **to, resampling=Resampling.bilinear, add_alpha=not _has_alpha(raster)) as warped:
         image, shown = warped.read(bands), warped.dataset_mask() > 0
     pixels = np.ascontiguousarray(np.moveaxis(image, 0, -1)) if len(bands) > 1 else image[0]
@@ -257,7 +293,7 @@ def read_tiles(folder: Path, table: Path, *, ground_size_m: float | None = None)
     for path, *corners in zip(paths, top, left, bottom, right, strict=True):
         ground.append(_tile(path, table, datum, *(float(value) for value in corners)))
     if ground_size_m is not None:
-        _check_not_finer(table, ground_size_m, min(one.ground_size_m for one in ground))
+        check_not_finer(table, ground_size_m, min(one.ground_size_m for one in ground))
     sizes = ", ".join(f"{size:.3f}" for size in sorted({round(one.ground_size_m, 3) for one in ground}))
     return AerialSource(tuple(ground), datum, (f"{len(ground)} images with pixels of {sizes} m",))
 
@@ -270,7 +306,7 @@ def _tile(path: Path, table: Path, datum: Datum, top: float, left: float, bottom
     if not (width_m > 0 and height_m > 0):
         raise InputError(
             f"{table}: {path.name} is {width_m:.1f} m wide and {height_m:.1f} m high by its corners, expected the top "
-            "left and the bottom right one; are they swapped?"
+            "left and the bottom right one; are they swapped, or latitude and longitude?"
         )
     rows, columns = image.shape[:2]
     across, down = width_m / columns, height_m / rows
@@ -284,4 +320,7 @@ def _tile(path: Path, table: Path, datum: Datum, top: float, left: float, bottom
 
 def _check_size(path: Path, width: int, height: int) -> None:
     if not 0 < width * height <= MOST_MOSAIC_PX:
-        raise InputError(f"{path}: would have {width}x{height} pixels; give a coarser --ground-size, or divide it")
+        raise InputError(
+            f"{path}: would have {width}x{height} pixels, expected {MOST_MOSAIC_PX} at most in memory; give a coarser "
+            "--ground-size, or make Web Mercator tiles of it (`gdal2tiles --xyz`) for --xyz, which are read in parts"
+        )

@@ -199,7 +199,7 @@ def _check_determined(points: Array, rms: float, datum: Datum, *, level: bool) -
         raise InputError(
             f"{len(points)} positions that agree to {rms:.2g} m give the heading to "
             f"{np.degrees(datum.yaw_std_rad):.0f} deg only, expected {np.degrees(_MOST_YAW_STD_RAD):.0f} deg; "
-            "add positions further apart"
+            "add positions further apart; where they agree badly, are latitude and longitude swapped?"
         )
     across = float(np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1])
     if not level and rms / max(across, 1e-9) > _MOST_LEAN_STD_RAD:

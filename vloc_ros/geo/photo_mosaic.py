@@ -80,6 +80,7 @@ class Mosaic:
         transforms: (P, 3, 3) homography of each, from pixels (centre of the first at 0.5) to metres east and north.
         positions: (P, 2) of the cameras, metres east and north.
         turns: (P,) complex, metres of a pixel to the right of the middle, east and north.
+        layout: (P,) complex places of the photographs by their overlaps alone, in pixels of one of them, y up.
         residuals_m: (P,) how far each lies from where it was taken, by its position.
         pairs: number of pairs that overlap.
         left_out: names of the photographs that overlap with none of the others.
@@ -89,6 +90,7 @@ class Mosaic:
     transforms: Array
     positions: Array
     turns: Array
+    layout: Array
     residuals_m: Array
     pairs: int
     left_out: tuple[str, ...]
@@ -127,17 +129,27 @@ def solve_mosaic(photos: Sequence[Photo], *, progress: Progress = silent) -> Mos
         )
     chosen = [photos[k] for k in group]
     where = np.array([one.position @ [1, 1j] for one in chosen])
-    solution = _solve(_Problem.of(chosen, _of_group(overlaps, group)), where)
+    within = _of_group(overlaps, group)
+    layout = _chain(within, len(group))
+    solution = _solve(_Problem.of(chosen, within), *layout, where)
     left_out = tuple(one.name for k, one in enumerate(photos) if k not in group)
     return Mosaic(
         np.array(group),
         np.array([_homography(one, *values) for one, values in zip(chosen, solution.T, strict=True)]),
         np.column_stack([solution[1].real, solution[1].imag]),
         solution[0],
+        layout[1],
         np.abs(solution[1] - where),
-        len(_of_group(overlaps, group)),
+        len(within),
         left_out,
     )
+
+
+def fit_layout(mosaic: Mosaic, where: Array) -> float:
+    """How well the overlaps alone agree with (P, 2) positions of the placed photographs: metres, root mean square."""
+    positions = where @ [1, 1j]
+    turn, shift = _similarity(mosaic.layout, positions)
+    return float(np.sqrt((np.abs(turn * mosaic.layout + shift - positions) ** 2).mean()))
 
 
 def _of_group(overlaps: Sequence[_Overlap], group: Sequence[int]) -> list[_Overlap]:
@@ -275,9 +287,8 @@ class _Problem:
         return pattern
 
 
-def _solve(problem: _Problem, where: Array) -> Array:
-    """(3, P) complex: turn, position and tilt of every photograph."""
-    turns, shifts = _chain(problem.overlaps, len(where))
+def _solve(problem: _Problem, turns: Array, shifts: Array, where: Array) -> Array:
+    """(3, P) complex: turn, position and tilt of every photograph, from where overlaps alone have it."""
     turn, shift = _similarity(shifts, where)
     if not 0 < abs(turn) < np.inf:
         raise InputError("all photographs were taken at one place, expected positions apart from each other")
@@ -337,7 +348,7 @@ def render_mosaic(photos: Sequence[Photo], mosaic: Mosaic, *, ground_size_m: flo
     ]
     low, high = np.concatenate(corners).min(axis=0), np.concatenate(corners).max(axis=0)
     width, height = (int(np.ceil(size / ground_size_m)) for size in high - low)
-    _check_size(width, height)
+    check_raster_size(width, height)
     image, nearest = np.zeros((height, width, 3), np.uint8), np.full((height, width), np.inf, np.float32)
     for k, transform, corner in zip(mosaic.placed, mosaic.transforms, corners, strict=True):
         _lay(image, nearest, photos[k].read(), transform, corner, (low[0], high[1]), ground_size_m)
@@ -357,10 +368,11 @@ def check_mosaic_size(photos: Sequence[Photo], ground_size_m: float | None) -> N
             return
         ground_size_m = 2 * float(np.median(sizes))
     width, height = np.ptp([one.position for one in photos], axis=0) / ground_size_m
-    _check_size(int(width), int(height))
+    check_raster_size(int(width), int(height))
 
 
-def _check_size(width: int, height: int) -> None:
+def check_raster_size(width: int, height: int) -> None:
+    """Raise InputError where a mosaic would not fit into memory."""
     if width * height > MOST_MOSAIC_PX:
         raise InputError(
             f"the mosaic would have {width}x{height} pixels, expected {MOST_MOSAIC_PX} at most; give a coarser ground "

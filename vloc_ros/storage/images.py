@@ -122,14 +122,18 @@ def read_image(path: Path) -> npt.NDArray[Any]:
     Raises:
         InputError: the file is missing, unreadable, cut short or no image.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    data = _read_bytes(path)
     try:
         return decode_image(data)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def decode_image(data: bytes) -> npt.NDArray[Any]:
@@ -138,6 +142,24 @@ def decode_image(data: bytes) -> npt.NDArray[Any]:
     Raises:
         BrokenImageError: they are cut short, or no image.
     """
+    return _decode(data, _AS_RECORDED)
+
+
+def read_opaque_image(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Read (H, W, 3) uint8 BGR pixels, and (H, W) bool which are opaque: all of an image without transparency.
+
+    Raises:
+        InputError: see `read_image`.
+    """
+    with naming_file(path):
+        pixels = _decode(_read_bytes(path), cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 2:
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR))
+    opaque = pixels[..., 3] > 127 if pixels.shape[2] == 4 else np.ones(pixels.shape[:2], bool)
+    return np.ascontiguousarray(pixels[..., :3]), opaque
+
+
+def _decode(data: bytes, how: int) -> npt.NDArray[Any]:
     if data.startswith(_JPEG_START):
         complete = _jpeg_is_complete(data)
     elif data.startswith(_PNG_START):
@@ -149,7 +171,7 @@ def decode_image(data: bytes) -> npt.NDArray[Any]:
     if not complete:
         raise BrokenImageError(f"the image is cut short or damaged ({len(data)} bytes)", _COPY)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_RECORDED)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error as error:
         raise BrokenImageError(f"the image cannot be decoded ({error.err})", _COPY) from None
     if image is None:

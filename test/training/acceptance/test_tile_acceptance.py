@@ -14,8 +14,8 @@
 import cv2
 import numpy as np
 
-from training.acceptance.evidence_table import FOREIGN, OWN, EvidenceTable, RecordedQuery
-from training.acceptance.tiles import summarize
+from training.acceptance.evidence_table import ALIASED, FOREIGN, OWN, EvidenceTable, RecordedQuery
+from training.acceptance.tiles import _count_most_inliers, summarize
 from training.data.aerial_views import DRONE, GROUND_SIZE_M, bend, cut_view
 from vloc_ros.core.localization.acceptance import EVIDENCE_OF, TILE_KIND, AcceptanceModel, EvidenceTerm
 from vloc_ros.geo.ground_images import GroundImage
@@ -52,6 +52,23 @@ def test_the_summary_counts_what_is_accepted() -> None:
     figures = summarize(model, EvidenceTable.of_queries(queries, TILE_KIND))
     assert figures["day"] == {"queries": 2, "right": 1, "between": 0, "wrong": 0}
     assert figures["foreign"] == {"queries": 1, "accepted": 0}
+
+
+def test_the_fewest_inliers_are_more_than_another_place_has() -> None:
+    width = len(EVIDENCE_OF[TILE_KIND])
+    of = {kind: np.array([[np.log1p(inliers)] + [0.0] * (width - 1)], np.float32) for kind, inliers in
+          ((OWN, 200), (FOREIGN, 9), (ALIASED, 14))}  # fmt: skip
+    queries = [RecordedQuery(rows, [int(kind == OWN)], kind, 0, 0, 0, 0) for kind, rows in of.items()]
+    assert _count_most_inliers(EvidenceTable.of_queries(queries, TILE_KIND)) == 14
+    assert _count_most_inliers(EvidenceTable.of_queries(queries[:1], TILE_KIND)) == 0
+
+
+def test_a_moved_town_moves_its_images() -> None:
+    ground = GroundImage(np.zeros((600, 600, 3), np.uint8), np.ones((600, 600), bool), -60.0, 60.0, GROUND_SIZE_M)
+    image = cut_view(ground, 1, low_m=40.0)
+    assert 40.0 <= image.map_from_camera.translation[2] <= 90.0
+    moved = image.move(1000.0).map_from_camera.translation - image.map_from_camera.translation
+    assert moved.tolist() == [1000.0, 0.0, 0.0]
 
 
 def test_a_bent_map_is_off_by_some_pixels_and_elsewhere_by_others() -> None:

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from benchmarks.provenance import Measured, Section
 from benchmarks.tables import (
     acceptance,
+    aerial_size,
     camera_in_lidar,
     cross_modal,
     cross_view,
@@ -44,6 +45,7 @@ TABLES: dict[str, TableSource] = {
     **robots.TABLES,
     **places.TABLES,
     **cross_view.TABLES,
+    **aerial_size.TABLES,
     **lidar.TABLES,
     **cross_modal.TABLES,
     **camera_in_lidar.TABLES,

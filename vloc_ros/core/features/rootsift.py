@@ -72,17 +72,24 @@ class RootSift:
 
     def _extract(self, image: Array) -> Features:
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
-        expected = round(self._min_keypoints * min(1.0, grey.size / _FULL_SIZE_PX))
+        expected = self._expected(grey.size)
         keypoints, descriptors = self._sift.detectAndCompute(grey, None)
         if len(keypoints) < expected:
             keypoints, descriptors = self._sensitive.detectAndCompute(grey, None)
         if descriptors is None or not len(keypoints):
             return Features.empty(self.dimension)
         scores = np.array([k.response for k in keypoints], np.float32)
-        order = np.argsort(-scores, kind="stable")[: self._max_keypoints]
-        order = order[: max(expected, int((scores[order] >= self._strong).sum()))]
+        order = np.argsort(-scores, kind="stable")
+        order = order[: self.count_kept(scores[order], grey.size)]
         xy = np.asarray(cv2.KeyPoint.convert(keypoints))[order] + _COLMAP_FROM_OPENCV_SIFT
         return Features(xy, _root(descriptors[order]), scores[order])
+
+    def count_kept(self, scores: Array, area_px: int) -> int:
+        """How many of (N,) descending scores an image of an area keeps, given all down to the least contrast."""
+        return min(self._max_keypoints, max(self._expected(area_px), int((scores >= self._strong).sum())))
+
+    def _expected(self, area_px: int) -> int:
+        return round(self._min_keypoints * min(1.0, area_px / _FULL_SIZE_PX))
 
 
 def _root(sift: Array) -> Array:

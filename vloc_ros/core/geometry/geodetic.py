@@ -32,6 +32,8 @@ _EQUATOR_M, _FLATTENING = 6378137.0, 1.0 / 298.257223563
 _ECCENTRICITY2 = _FLATTENING * (2.0 - _FLATTENING)
 # of Bowring's iteration; below a nanometre within 100 km of the ellipsoid
 _ITERATIONS = 3
+# of the sphere that the ellipsoid is nearest to: how far the ground sinks below a tangent plane
+_MEAN_RADIUS_M = 6_371_000.0
 # a tangent plane describes the ground around its origin only: 20 km away that has sunk by 31 m
 MOST_FROM_DATUM_M = 20_000.0
 # a map whose z axis leans by more is not level
@@ -101,8 +103,19 @@ class Datum:
         longer.
         """
         earth = self._origin() + self._earth_from_map() @ np.asarray(position, np.float64)
-        latitude, longitude, height = _geodetic(earth)
+        latitude, longitude, height = (float(value) for value in _geodetic(earth))
         return latitude, longitude, height if self.altitude_m is not None else np.nan
+
+    def geodetic_of_ground(self, xy: npt.ArrayLike) -> tuple[Array, Array]:
+        """(...,) latitudes and longitudes of ground as high as the datum, below or above (..., 2) metres in the map.
+
+        The inverse of `local`, to a millimetre within 20 km.
+        """
+        across = np.asarray(xy, np.float64)
+        sunk = -(across**2).sum(axis=-1, keepdims=True) / (2 * _MEAN_RADIUS_M)
+        earth = self._origin() + np.concatenate([across, sunk], axis=-1) @ self._earth_from_map().T
+        latitude, longitude, _ = _geodetic(earth)
+        return latitude, longitude
 
     def heading_of(self, yaw_rad: float) -> float:
         """Compass bearing, clockwise from true north, 0 to 2 pi, of a yaw in the map frame."""
@@ -188,8 +201,8 @@ def check_geodetic(latitude: npt.ArrayLike, longitude: npt.ArrayLike, altitude_m
 def mean_position(latitude: Array, longitude: Array) -> tuple[float, float]:
     """Latitude and longitude in the middle of (N,) degrees, across the date line too."""
     middle = _earth_centred(latitude, longitude, 0.0).mean(axis=0)
-    found = _geodetic(middle)
-    return found[0], found[1]
+    found_latitude, found_longitude, _ = _geodetic(middle)
+    return float(found_latitude), float(found_longitude)
 
 
 def _earth_centred(latitude: npt.ArrayLike, longitude: npt.ArrayLike, height_m: npt.ArrayLike) -> Array:
@@ -201,18 +214,18 @@ def _earth_centred(latitude: npt.ArrayLike, longitude: npt.ArrayLike, height_m: 
     return np.stack(np.broadcast_arrays(across * np.cos(lam), across * np.sin(lam), polar), axis=-1)
 
 
-def _geodetic(earth: Array) -> tuple[float, float, float]:
-    """Latitude, longitude and height of (3,) earth-centred coordinates (Bowring 1976, iterated)."""
-    across = float(np.hypot(earth[0], earth[1]))
+def _geodetic(earth: Array) -> tuple[Array, Array, Array]:
+    """(...,) latitude, longitude and height of (..., 3) earth-centred coordinates (Bowring 1976, iterated)."""
+    across, polar = np.hypot(earth[..., 0], earth[..., 1]), earth[..., 2]
     polar_m = _EQUATOR_M * (1.0 - _FLATTENING)
-    reduced = np.arctan2(earth[2] * _EQUATOR_M, across * polar_m)
+    reduced = np.arctan2(polar * _EQUATOR_M, across * polar_m)
     second = _ECCENTRICITY2 / (1.0 - _ECCENTRICITY2)
     for _ in range(_ITERATIONS):
         phi = np.arctan2(
-            earth[2] + second * polar_m * np.sin(reduced) ** 3,
+            polar + second * polar_m * np.sin(reduced) ** 3,
             across - _ECCENTRICITY2 * _EQUATOR_M * np.cos(reduced) ** 3,
         )
         reduced = np.arctan2((1.0 - _FLATTENING) * np.sin(phi), np.cos(phi))
     normal = _EQUATOR_M / np.sqrt(1.0 - _ECCENTRICITY2 * np.sin(phi) ** 2)
-    height = across * np.cos(phi) + earth[2] * np.sin(phi) - normal * (1.0 - _ECCENTRICITY2 * np.sin(phi) ** 2)
-    return float(np.degrees(phi)), float(np.degrees(np.arctan2(earth[1], earth[0]))), float(height)
+    height = across * np.cos(phi) + polar * np.sin(phi) - normal * (1.0 - _ECCENTRICITY2 * np.sin(phi) ** 2)
+    return np.degrees(phi), np.degrees(np.arctan2(earth[..., 1], earth[..., 0])), height

@@ -91,6 +91,7 @@ _WORDS = {
         "support": "few of the map's keypoints in view are inliers",
         "coverage": "much of the view does not confirm the map",
         "fit": "the inliers fit the pose poorly",
+        "significance": "so few inliers may agree by chance",
     },
     CAMERA_KIND: {
         "inliers": "few points of the camera's cloud lie on surfaces of the map",

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import lgamma, log, log1p
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class TileEvidence:
         support: inliers over the keypoints that the map has in view, or over the view's where these are fewer.
         coverage: share of the parts of the view of which the map has keypoints that have an inlier.
         fit: negative natural logarithm of the inliers' median distance on the ground, in pixels of the tile.
+        significance: natural logarithm of 1 + that of how improbable so many inliers are of as many matches that lie at
+            random: a view of few pixels has some by chance (a contrario, Moisan and Stival 2004).
         margin: by how much its support exceeds that of the best competing pose, `CLEAR_MARGIN` at most and where there
             is none.
     """
@@ -47,6 +50,7 @@ class TileEvidence:
     support: float
     coverage: float
     fit: float
+    significance: float
     margin: float = CLEAR_MARGIN
 
     def values(self) -> Array:
@@ -58,7 +62,14 @@ TILE_EVIDENCE = tuple(item.name for item in fields(TileEvidence))
 
 
 def measure_tile_evidence(
-    *, inlier_xy: Array, residuals_px: Array, matches: int, view_xy: Array, expected_xy: Array, size: tuple[int, int]
+    *,
+    inlier_xy: Array,
+    residuals_px: Array,
+    matches: int,
+    view_xy: Array,
+    expected_xy: Array,
+    size: tuple[int, int],
+    chance: float,
 ) -> TileEvidence:
     """How a view and the map agree at a pose.
 
@@ -69,6 +80,7 @@ def measure_tile_evidence(
         view_xy: (N, 2) pixels of the view's keypoints.
         expected_xy: (M, 2) pixels of the view where the map has keypoints.
         size: width and height of the view.
+        chance: probability of a match that lies at random in the view to be an inlier.
     """
     inliers = len(inlier_xy)
     expected, found, shown = (_count(xy, size) for xy in (expected_xy, inlier_xy, view_xy))
@@ -81,7 +93,21 @@ def measure_tile_evidence(
         support=min(1.0, inliers / max(fewer, 1)),
         coverage=float((found[mapped] > 0).mean()) if mapped.any() else 0.0,
         fit=-float(np.log(max(median, _LEAST))),
+        significance=_significance(inliers, matches, chance),
     )
+
+
+def _significance(inliers: int, matches: int, chance: float) -> float:
+    """Of the number of false alarms: two matches make a similarity, the others agree with it by chance."""
+    matches = max(matches, inliers)  # those at the edge of the view may be of ground beyond
+    if inliers <= 2:
+        return 0.0
+
+    def log_binomial(n: int, k: int) -> float:
+        return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+
+    alarms = log(matches) + log_binomial(matches, inliers) + log_binomial(inliers, 2) + (inliers - 2) * log(chance)
+    return log1p(max(0.0, -alarms))
 
 
 def _count(xy: Array, size: tuple[int, int]) -> Array:

@@ -27,6 +27,8 @@ from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.tile_encoder import AERIAL, CODES, KEYPOINTS, TileEncoder, restore_keypoints
 
 _SAME_SIZE = 0.01
+# tiles of a size are searched in a view of their own where the next finer one is finer by more than this
+_ANOTHER_SIZE = 1.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,19 +75,35 @@ class AerialPlaces:
         """Ground size of a pixel of the finest tiles."""
         return float(self.places.extents[:, 0].min()) / self.encoder.tile_px
 
+    @property
+    def ground_sizes_m(self) -> Array:
+        """(L,) ground sizes of a pixel of the tiles, the finest first; of those that are nearly alike, the finest."""
+        sizes = np.unique(self.places.extents[:, 0]) / self.encoder.tile_px
+        kept = [sizes[0]]
+        for size in sizes:
+            if size > _ANOTHER_SIZE * kept[-1]:
+                kept.append(size)
+        return np.array(kept)
+
     def ground_size(self, place: int) -> float:
         """Of a pixel of a tile."""
         return float(self.places.extents[place, 0]) / self.encoder.tile_px
-
-    def retrieve(self, described: Array, *, count: int) -> Array:
-        """(K,) the tiles that resemble a view of a (D,) global descriptor most, best first."""
-        return self._index.nearest_items(described[None], count)
 
     def compare(self, described: Array) -> Array:
         """(P,) cosine of every tile's global descriptor and that of a view, (D,)."""
         found = np.full(len(self.places), -1.0)
         np.maximum.at(found, self._index.items, self._index.descriptors @ described)
         return found
+
+    def most_similar(self, similarities: Array, *, count: int) -> Array:
+        """(K,) the tiles of the highest of (P,) similarities, best first.
+
+        Of all tiles: what inverted lists save of ten thousand is less than making them costs.
+        """
+        count = min(count, len(similarities))
+        least = np.partition(similarities, len(similarities) - count)[len(similarities) - count]
+        found = np.flatnonzero(similarities >= least)
+        return np.asarray(found[np.argsort(-similarities[found], kind="stable")][:count])
 
     def plan(self) -> Array:
         """(M, 3) keypoints of the coarsest tiles, metres in their scenes: what the map looks like from above."""

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 
 from vloc_ros.core.config import TileConfig, VerificationConfig
-from vloc_ros.core.features.keypoints import Extractor, Features
-from vloc_ros.core.features.nearest_neighbours import nearest_neighbours
+from vloc_ros.core.features.keypoints import Extractor
+from vloc_ros.core.features.nearest_neighbours import match_mutual
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, apply_calibration
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.acceptance import AcceptanceModel
@@ -36,10 +36,11 @@ from vloc_ros.core.localization.ground_pose import (
     pose_from_similarity,
     refine_above_ground,
 )
-from vloc_ros.core.localization.ground_view import AerialQuery, GroundViewError, LevelView, make_level
+from vloc_ros.core.localization.ground_view import AerialQuery, GroundViewError
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.tile_evidence import TileEvidence, measure_tile_evidence
 from vloc_ros.core.localization.tile_places import AerialPlaces, GroundKeypoints
+from vloc_ros.core.localization.tile_views import TileView, observe
 from vloc_ros.core.retrieval.tile_placement import TilePlacement
 
 _LEAST_KEYPOINTS, _LEAST_INLIERS, _RATIO = 40, 6, 0.9
@@ -52,8 +53,6 @@ _SCALE_SIGMAS, _LEAST_SCALE, _MOST_YAW_RAD = 3.0, 0.2, 0.6
 _MOST_KEYPOINTS = 8000
 # of the ground, in the search for hypotheses
 _COARSE_GROUND = 2500
-# of views whose altitude is unknown
-_SCALES = (1.0, 0.6, 0.36)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +63,7 @@ class TileHypothesis:
         scene: number of the scene.
         scene_from_camera: the pose of the optical frame.
         covariance: (6, 6) by the matches and what is known besides, not calibrated.
+        view: number of the size of the level view, the finest first.
         evidence: without the margin.
         middle: of the ground that the view shows, x + iy metres in the scene.
         reach: from there along the view's x axis, half of its diagonal, x + iy metres.
@@ -75,6 +75,7 @@ class TileHypothesis:
     scene: int
     scene_from_camera: Pose
     covariance: Array
+    view: int
     evidence: TileEvidence
     middle: complex
     reach: complex
@@ -103,26 +104,32 @@ class TileAnswer(NamedTuple):
     similarities: Array | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Observed:
-    """A level view: keypoints as (N,) complex pixels with y up, (N, d) projected descriptors, (D,) a global one."""
+class _Laid(NamedTuple):
+    """A view laid on the ground by a similarity.
 
-    query: AerialQuery
-    level: LevelView
-    features: Features
-    pixels: Array
-    projected: Array
-    described: Array
+    Attributes:
+        view: that is laid.
+        scene: number of the scene.
+        size_m: ground size of the tiles that it was matched with.
+        inliers: number of them.
+        middle: of the ground that it shows, x + iy metres in the scene.
+        reach: from there along the view's x axis, half of its diagonal, x + iy metres.
+    """
 
-    @property
-    def diagonal_px(self) -> float:
-        """Half of the view's diagonal."""
-        return float(np.hypot(self.level.camera.width, self.level.camera.height)) / 2
+    view: TileView
+    scene: int
+    size_m: float
+    inliers: int
+    middle: complex
+    reach: complex
 
-    def to_image(self, xy: Array) -> Array:
-        """(M, 2) pixels of the image from (M, 2) pixels of the level view."""
-        rays = self.level.camera.unproject(np.asarray(xy, float)) @ self.level.level_from_camera.rotation
-        return self.query.view.camera.project(rays)
+    @staticmethod
+    def of(view: TileView, scene: int, size_m: float, turn: complex, shift: complex, inliers: Array) -> _Laid:
+        """By the similarity from its pixels, y up, to metres, and its (M,) inliers."""
+        camera = view.level.camera
+        middle = turn * (camera.width - 1j * camera.height) / 2 + shift
+        reach = turn * view.radius_px
+        return _Laid(view, scene, size_m, int(inliers.sum()), middle, reach)
 
 
 class TileSearch:
@@ -164,11 +171,11 @@ class TileSearch:
         found, result, most = list[TileHypothesis](), None, 0
         similarities = np.full(len(self._places.places), -1.0)
         try:
-            for observed in self._observe(query):
-                most = max(most, len(observed.features))
-                if len(observed.features) >= _LEAST_KEYPOINTS:
-                    similarities = np.maximum(similarities, self._places.compare(observed.described))
-                    found += self._hypotheses(observed)
+            for view in observe(query, self._places, self._extractor):
+                most = max(most, len(view.features))
+                if len(view.features) >= _LEAST_KEYPOINTS:
+                    similarities = np.maximum(similarities, view.similarity)
+                    found += self._hypotheses(view)
                     result = self.decide(found)
                     if result.ok:
                         return TileAnswer(replace(result, keypoints=most), self._lead(found)[0], similarities)
@@ -182,48 +189,38 @@ class TileSearch:
     def find(self, query: AerialQuery) -> list[TileHypothesis]:
         """All hypotheses of a view; none where it shows too little."""
         try:
-            views = [view for view in self._observe(query) if len(view.features) >= _LEAST_KEYPOINTS]
+            views = list(observe(query, self._places, self._extractor))
         except GroundViewError:
             return []
-        return [one for view in views for one in self._hypotheses(view)]
+        return [one for view in views if len(view.features) >= _LEAST_KEYPOINTS for one in self._hypotheses(view)]
 
-    def _observe(self, query: AerialQuery) -> Iterator[_Observed]:
-        """The level view, of unknown altitude in several sizes: tiles show no more than what is as fine as they are."""
-        for scale in _SCALES if query.altitude_m is None else _SCALES[:1]:
-            level = make_level(query, finest_m=self._places.finest_m, scale=scale)
-            features = self._extractor.extract(level.image)
-            encoder = self._places.encoder
-            projected = encoder.codec.project(features.descriptors)
-            pixels = features.xy[:, 0] - 1j * features.xy[:, 1].astype(float)
-            yield _Observed(query, level, features, pixels, projected, encoder.vocabulary.encode(projected))
-
-    def _hypotheses(self, observed: _Observed) -> list[TileHypothesis]:
-        places, coarse = self._places, list[tuple[int, int, complex, complex, float]]()
-        for place in places.retrieve(observed.described, count=self._config.retrieval_top_k):
-            size_m, scene = places.ground_size(int(place)), int(places.places.scenes[place])
+    def _hypotheses(self, view: TileView) -> list[TileHypothesis]:
+        places, coarse = self._places, list[_Laid]()
+        for place in places.most_similar(view.similarity, count=self._config.retrieval_top_k).tolist():
+            size_m, scene = places.ground_size(place), int(places.places.scenes[place])
             radius_m = places.places.extents[place, 0] / 2
-            if observed.level.ground_size_m is not None:
-                radius_m = max(radius_m, observed.diagonal_px * observed.level.ground_size_m)
+            if view.level.ground_size_m is not None:
+                radius_m = max(radius_m, view.radius_px * view.level.ground_size_m)
             centre = places.places.translations[place, :2]
             ground = places.around(scene, centre, radius_m=radius_m, ground_size_m=size_m)
-            rows, columns = _match(observed.projected, ground, most=_COARSE_GROUND)
-            found = self._similarity(observed, ground, rows, columns)
+            rows, columns = _match(view.projected, ground, most=_COARSE_GROUND)
+            found = self._similarity(view, ground, rows, columns)
             if found is not None:
-                coarse.append((int(found[2].sum()), scene, found[0], found[1], size_m))
-        chosen: list[tuple[int, int, complex, complex, float]] = []
-        for one in sorted(coarse, key=lambda one: -one[0]):
-            if not any(_alike(one, other, observed.diagonal_px) for other in chosen):
+                coarse.append(_Laid.of(view, scene, size_m, *found))
+        chosen: list[_Laid] = []
+        for one in sorted(coarse, key=lambda one: -one.inliers):
+            if not any(_alike(one, other) for other in chosen):
                 chosen.append(one)
-        refined = [self._refine(observed, *one[1:]) for one in chosen[:_REFINED]]
+        refined = [self._refine(one) for one in chosen[:_REFINED]]
         return [one for one in refined if one is not None]
 
     def _similarity(
-        self, observed: _Observed, ground: GroundKeypoints, rows: Array, columns: Array
+        self, view: TileView, ground: GroundKeypoints, rows: Array, columns: Array
     ) -> tuple[complex, complex, Array] | None:
         """Turn, shift and inliers of the similarity from pixels to the ground that most matches agree with."""
         if len(rows) < _LEAST_INLIERS:
             return None
-        source = np.column_stack([observed.pixels[rows].real, observed.pixels[rows].imag])
+        source = np.column_stack([view.pixels[rows].real, view.pixels[rows].imag])
         limit_m = self._config.max_error_px * ground.ground_size_m
         target = ground.points[columns, :2]
         middle = target.mean(axis=0)  # OpenCV computes with 32 bits
@@ -233,13 +230,13 @@ class TileSearch:
         if matrix is None or inliers.sum() < _LEAST_INLIERS:
             return None
         turn = complex(matrix[0, 0], matrix[1, 0])
-        if not self._is_possible(observed, turn):
+        if not self._is_possible(view, turn):
             return None
         return turn, complex(matrix[0, 2] + middle[0], matrix[1, 2] + middle[1]), inliers.ravel().astype(bool)
 
-    def _is_possible(self, observed: _Observed, turn: complex) -> bool:
+    def _is_possible(self, view: TileView, turn: complex) -> bool:
         """Whether scale and yaw agree with altitude and compass, where these are known."""
-        query, size_m = observed.query, observed.level.ground_size_m
+        query, size_m = view.query, view.level.ground_size_m
         if not abs(turn) > 0:
             return False
         if size_m is not None:
@@ -251,35 +248,33 @@ class TileSearch:
         yaw = np.angle(turn) + np.pi / 2 - query.yaw_rad
         return bool(abs(np.angle(np.exp(1j * yaw))) <= _MOST_YAW_RAD)
 
-    def _refine(
-        self, observed: _Observed, scene: int, turn: complex, shift: complex, size_m: float
-    ) -> TileHypothesis | None:
+    def _refine(self, laid: _Laid) -> TileHypothesis | None:
         """Match the view with all that the map has in its footprint, and estimate the pose."""
-        camera = observed.level.camera
-        middle_px = (camera.width - 1j * camera.height) / 2
-        middle = turn * middle_px + shift
-        radius_m, centre = observed.diagonal_px * abs(turn), np.array([middle.real, middle.imag])
-        ground = self._places.around(scene, centre, radius_m=radius_m, ground_size_m=size_m)
-        rows, columns = _match(observed.projected, ground)
-        found = self._similarity(observed, ground, rows, columns)
+        view, middle, size_m = laid.view, laid.middle, laid.size_m
+        centre = np.array([middle.real, middle.imag])
+        ground = self._places.around(laid.scene, centre, radius_m=abs(laid.reach), ground_size_m=size_m)
+        rows, columns = _match(view.projected, ground)
+        found = self._similarity(view, ground, rows, columns)
         if found is None:
             return None
         turn, shift, inliers = found
-        posed = self._pose(observed, ground, rows[inliers], columns[inliers], turn, shift)
+        posed = self._pose(view, ground, rows[inliers], columns[inliers], turn, shift)
         if posed is None:
             return None
         pose, covariance = posed
-        evidence = self._evidence(observed, ground, rows, columns, turn, shift)
-        turned = Pose(pose.rotation @ observed.level.level_from_camera.rotation, pose.translation)
-        middle, reach = turn * middle_px + shift, turn * observed.diagonal_px
-        xy, points = observed.to_image(observed.features.xy[rows[inliers]]), ground.points[columns[inliers]]
-        return TileHypothesis(scene, turned, covariance, evidence, middle, reach, len(rows), xy, points)
+        evidence = self._evidence(view, ground, rows, columns, turn, shift)
+        turned = Pose(pose.rotation @ view.level.level_from_camera.rotation, pose.translation)
+        fitted = _Laid.of(view, laid.scene, size_m, turn, shift, inliers)
+        xy, points = view.to_image(view.features.xy[rows[inliers]]), ground.points[columns[inliers]]
+        return TileHypothesis(
+            laid.scene, turned, covariance, view.number, evidence, fitted.middle, fitted.reach, len(rows), xy, points
+        )
 
     def _pose(
-        self, observed: _Observed, ground: GroundKeypoints, rows: Array, columns: Array, turn: complex, shift: complex
+        self, view: TileView, ground: GroundKeypoints, rows: Array, columns: Array, turn: complex, shift: complex
     ) -> tuple[Pose, Array] | None:
-        query, camera = observed.query, observed.level.camera
-        xy, points = observed.features.xy[rows].astype(float), ground.points[columns]
+        query, camera = view.query, view.level.camera
+        xy, points = view.features.xy[rows].astype(float), ground.points[columns]
         ground_z = float(np.median(points[:, 2]))
         start: Pose | None = pose_from_similarity(turn, shift, camera, ground_z)
         if query.down is None:
@@ -293,22 +288,24 @@ class TileSearch:
         return refine_above_ground(start, xy, points, camera, priors)
 
     def _evidence(
-        self, observed: _Observed, ground: GroundKeypoints, rows: Array, columns: Array, turn: complex, shift: complex
+        self, view: TileView, ground: GroundKeypoints, rows: Array, columns: Array, turn: complex, shift: complex
     ) -> TileEvidence:
-        camera, on_ground = observed.level.camera, ground.points[:, 0] + 1j * ground.points[:, 1]
-        residuals = np.abs(turn * observed.pixels[rows] + shift - on_ground[columns]) / ground.ground_size_m
+        camera, on_ground = view.level.camera, ground.points[:, 0] + 1j * ground.points[:, 1]
+        residuals = np.abs(turn * view.pixels[rows] + shift - on_ground[columns]) / ground.ground_size_m
         inliers = residuals <= self._config.max_error_px
         expected = (on_ground - shift) / turn
         expected_xy = np.column_stack([expected.real, -expected.imag])
-        inside = (expected_xy >= 0) & (expected_xy < [camera.width, camera.height])
-        seen = np.asarray(inside.all(axis=1))
+        seen = view.shows(expected_xy)
+        tile_px = abs(turn) / ground.ground_size_m
+        chance = np.pi * self._config.max_error_px**2 / (camera.width * camera.height * tile_px**2)
         return measure_tile_evidence(
-            inlier_xy=observed.features.xy[rows[inliers]],
+            inlier_xy=view.features.xy[rows[inliers]],
             residuals_px=residuals[inliers],
             matches=int((seen[columns]).sum()),
-            view_xy=observed.features.xy,
+            view_xy=view.features.xy,
             expected_xy=expected_xy[seen],
             size=(camera.width, camera.height),
+            chance=min(float(chance), 0.5),
         )
 
     def weigh(self, hypotheses: Sequence[TileHypothesis]) -> list[tuple[TileHypothesis, TileEvidence]]:
@@ -363,21 +360,14 @@ def _match(projected: Array, ground: GroundKeypoints, *, most: int = _MOST_KEYPO
     if min(len(projected), len(ground.points)) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     kept = np.arange(0, len(ground.points), -(-len(ground.points) // most))
-    descriptors = ground.descriptors[kept]
-    distances, columns = nearest_neighbours(projected, descriptors, 2)
-    back = nearest_neighbours(descriptors, projected, 1)[1][:, 0]
-    clear = distances[:, 0] < _RATIO**2 * distances[:, 1]
-    rows = np.flatnonzero(clear & (back[columns[:, 0]] == np.arange(len(columns))))
-    return rows, kept[columns[rows, 0]]
+    rows, columns = match_mutual(projected, ground.descriptors[kept], ratio=_RATIO)
+    return rows, kept[columns]
 
 
-def _alike(
-    one: tuple[int, int, complex, complex, float], other: tuple[int, int, complex, complex, float], diagonal_px: float
-) -> bool:
+def _alike(one: _Laid, other: _Laid) -> bool:
     """Whether two similarities lay the view on the same ground."""
-    same_scene = one[1] == other[1]
-    apart = abs(one[3] - other[3]) + diagonal_px * abs(one[2] - other[2])
-    return same_scene and apart < _SAME_PLACE * diagonal_px * max(abs(one[2]), abs(other[2]))
+    apart = abs(one.middle - other.middle) + abs(one.reach - other.reach)
+    return one.scene == other.scene and apart < _SAME_PLACE * max(abs(one.reach), abs(other.reach))
 
 
 def _is_same(one: TileHypothesis, other: TileHypothesis) -> bool:

@@ -1,0 +1,82 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The drawn town, the search among many descriptors, and the tables of aerial_size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from benchmarks import aerial_size
+from benchmarks.large_town import LargeTown
+from benchmarks.tables.aerial_size import TABLES
+
+from vloc_ros.geo.xyz_folders import open_xyz_folder
+from vloc_ros.geo.xyz_ground import read_xyz
+
+
+def test_a_drone_sees_what_the_tiles_show(tmp_path: Path) -> None:
+    town = LargeTown.draw(6, 1)
+    assert not np.array_equal(town.image, LargeTown.draw(6, 2).image)
+    town.write(tmp_path, tiles=4)
+    source = read_xyz(tmp_path)
+    ground = source.ground[0]
+    from_drone = town.fly(open_xyz_folder(tmp_path), source.datum, 3)
+    pose, focal = from_drone.map_from_camera, 500.0
+    side = 96
+    offset = (np.arange(side) - side / 2 + 0.5) * ground.ground_size_m
+    x, y = np.meshgrid(pose.translation[0] + offset, pose.translation[1] - offset)
+    places = np.column_stack([x.ravel(), y.ravel(), np.zeros(side**2)])
+    in_camera = pose.inverse().apply(places)
+    pixels = focal * in_camera[:, :2] / in_camera[:, 2:] + [320.0, 240.0] - 0.5
+    seen = cv2.remap(
+        from_drone.image, *pixels.astype(np.float32).reshape(side, side, 2).transpose(2, 0, 1), cv2.INTER_LINEAR
+    )
+    row = round((ground.top_m - y[0, 0]) / ground.ground_size_m - 0.5)
+    column = round((x[0, 0] - ground.left_m) / ground.ground_size_m - 0.5)
+    shown = ground.read(slice(row, row + side), slice(column, column + side))[0][..., 0]
+    assert np.corrcoef(seen.ravel().astype(float), shown.ravel())[0, 1] > 0.9
+
+
+def test_codes_find_what_the_exact_search_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"_ROWS": 8000, "_LISTS": 32, "_ASKED": 40, "_CODES": (8, 64)}.items():
+        monkeypatch.setattr(aerial_size, name, value)
+    found = aerial_size.search_descriptors(tmp_path)
+    assert found["exact"]["recall@1"] == 1.0
+    coarse, fine = found["codes"]["8"], found["codes"]["64"]
+    assert coarse["32"]["recall@1"] < fine["32"]["recall@1"]
+    assert fine["32"]["re-ranked recall@1"] > 0.9
+    assert 64 < fine["bytes_each"] < 64 + 80
+    table = TABLES["million_descriptors"].write({"million_descriptors": {"million": found}})
+    assert [row[:2] for row in table.rows] == [
+        ["exact, in memory", "all"],
+        ["IVF-PQ, 8 bytes", "8 of 32"],
+        ["IVF-PQ, 8 bytes", "32 of 32"],
+        ["IVF-PQ, 64 bytes", "8 of 32"],
+        ["IVF-PQ, 64 bytes", "32 of 32"],
+    ]
+
+
+def test_sizes_have_a_row_each() -> None:
+    fix = {"median_s": 0.25, "slowest_s": 0.4, "within 2 m": 39}
+    found = {"tiles": 10_000, "square_km": 11.8, "build_s": 300.0, "build_cpu_s": 420.0, "build_resident_mb": 1500.0}
+    found |= {"bytes": 170_000_000, "first_load_s": 5.0, "load_s": 1.0, "ready_s": 0.5, "queries": 40}
+    sizes = {"68": {**found, "altitude": fix, "no altitude": fix}}
+    table = TABLES["aerial_sizes"].write({"aerial_size": {"sizes": sizes}})
+    assert table.cell("10 000", "build (a tile)") == "5.0 min (42 ms of CPU)"
+    assert table.cell("10 000", "on disk (a tile)") == "170 MB (17.0 kB)"
+    assert table.cell("10 000", "a fix: median, slowest") == "0.25 s, 0.40 s"
