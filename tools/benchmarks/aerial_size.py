@@ -22,7 +22,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,9 +55,9 @@ T = TypeVar("T")
 def aerial_size(out: Path) -> dict[str, Any]:
     """Figures of each size; each row is kept."""
     folder, rows = out / "aerial_size", Rows.of("aerial_size")
-    town, sizes = LargeTown.draw(SIDES[-1], _SEED), {}
+    sizes = {}
     for side in SIDES:
-        measure = partial(_measure, folder / str(side), town, side)
+        measure = partial(_measure, folder / str(side), side)
         sizes[str(side)] = rows.once(f"{side}", of=json.dumps([_SEED, side, _QUERIES]), measure=measure)
     return {"sizes": sizes, "row_revisions": rows.revisions}
 
@@ -70,8 +70,15 @@ def million_descriptors(out: Path) -> dict[str, Any]:
     return {"million": million, "row_revisions": rows.revisions}
 
 
-def _measure(out: Path, town: LargeTown, side: int) -> dict[str, Any]:
+@cache
+def _town() -> LargeTown:
+    """All of the town, of which the smaller maps show a part."""
+    return LargeTown.draw(SIDES[-1], _SEED)
+
+
+def _measure(out: Path, side: int) -> dict[str, Any]:
     """Build a map of the tiles of a part of the town, load it, and locate images in it."""
+    town = _town()
     tiles, folder = out / "xyz", out / "map"
     make_once((tiles,), of={"seed": _SEED, "side": side}, make=partial(town.write, tiles, tiles=side))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
