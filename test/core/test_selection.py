@@ -35,6 +35,7 @@ from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.query import PosePrior
 
 CLEAR_MARGIN = 0.08
 AWAY = np.array([20.0, 0.0, 0.0])
@@ -109,6 +110,19 @@ def test_the_duplicate_is_not_taken_for_the_room(
         assert not result.ok or result.map_from_rig.distance_to(view)[0] < 0.05
     accepted = sum(result.ok for result in results)
     assert accepted >= 3 if different else all(result.status is Status.AMBIGUOUS for result in results)
+
+
+@pytest.mark.parametrize("position_std_m", [3.4, 12.0])
+def test_a_prior_that_reaches_two_copies_decides_between_them_no_more_than_the_image(
+    scene: SyntheticScene, position_std_m: float
+) -> None:
+    config = LocalizerConfig(candidates=CandidateConfig(prior_max_position_std_m=20.0))
+    localizer = build_localizer(config, _with_duplicate(scene, mapped=0.5, different=0.0))
+    between = Pose(VIEWS[0].rotation, VIEWS[0].translation + AWAY / 2)
+    prior = PosePrior(between, np.diag([position_std_m**2] * 3 + [0.03**2] * 3))
+    features = (scene.features(VIEWS[0], noise_px=1.0),)
+    result = localizer.localize_features(features, replace(scene.query(), prior=prior))
+    assert result.status is Status.AMBIGUOUS
 
 
 def _score(scorer: PoseScorer, pose: Pose, points: Array, observation: Observation) -> ScoredPose:

@@ -35,6 +35,8 @@ KEYPOINTS = "keypoints"
 ITERATIVE = "iterative"
 PRIOR = "prior"
 _PRIOR_SIGMAS = 3.0
+# a prior that reaches no farther is of one place: poses compete from a metre on
+_ONE_PLACE_M = 1.0
 # three times the reprojection error of an inlier, so that a chance match in a window is rarely an inlier of the prior
 _WINDOW_PX = 24.0
 _MIN_DISTANCE_M = 1e-3
@@ -90,6 +92,7 @@ class Candidate:
         name: of the generator; the result has that of the accepted candidate.
         point_indices: (C,) int64 ascending map points, or None for the whole map.
         windows: of every view, where the points are expected; empty when they may appear anywhere.
+        holds_places: whether several places lie in it, so that other poses compete; not in the windows of a certain prior.
         neighbours: the map points nearest to the keypoints in the whole map, where the generator searched for them.
         every: of so many keypoints one is matched; more than 1 is a sample, which may be accepted where that is certain
             and refuses nothing.
@@ -102,6 +105,7 @@ class Candidate:
     name: str
     point_indices: Array | None = None
     windows: tuple[SearchWindow, ...] = ()
+    holds_places: bool = True
     neighbours: DescriptorNeighbours | None = None
     coarse_pose: ScoredPose | None = None
     competitors: tuple[ScoredPose, ...] = ()
@@ -137,7 +141,10 @@ class PriorCandidates:
     def generate(self, observation: Observation) -> Iterator[Candidate]:
         """One candidate, when the query has a prior that is certain enough, and keypoints."""
         prior, views = observation.query.prior, observation.query.views
-        if prior is None or not views or np.sqrt(np.diag(prior.covariance)[:3].max()) > self._max_std_m:
+        if prior is None or not views:
+            return
+        position_std_m = float(np.sqrt(np.diag(prior.covariance)[:3].max()))
+        if position_std_m > self._max_std_m:
             return
         scene = self._map.scene(prior.frame_id)
         points = self._map.points[scene.points.start : scene.points.stop]
@@ -148,8 +155,9 @@ class PriorCandidates:
             seldom_first = np.argsort(self._keyframes[visible + scene.points.start], kind="stable")
             visible = np.sort(visible[seldom_first[len(visible) - self._max_points :]])
         if len(visible) and observation.keypoint_count:
-            kept = tuple(window.select(visible) for window in windows)
-            yield from with_sample(Candidate(PRIOR, visible + scene.points.start, kept), observation)
+            kept, reach_m = tuple(window.select(visible) for window in windows), _PRIOR_SIGMAS * position_std_m
+            candidate = Candidate(PRIOR, visible + scene.points.start, kept, holds_places=reach_m > _ONE_PLACE_M)
+            yield from with_sample(candidate, observation)
 
 
 def with_sample(candidate: Candidate, observation: Observation) -> Iterator[Candidate]:

@@ -232,7 +232,7 @@ class HypothesisSelector:
     def _around_competitor(self, weighed: WeighedHypothesis, candidate: Candidate) -> Candidate | None:
         """What to match for a competing pose that outscores the leader, with which the leader competes in turn."""
         leader, competitor = weighed.verified.scored, weighed.competitor
-        if leader is None or competitor is None or weighed.evidence.margin >= 0 or candidate.windows:
+        if leader is None or competitor is None or weighed.evidence.margin >= 0 or not candidate.holds_places:
             return None
         points = self._competing.points_around(competitor)
         neighbours = candidate.neighbours or weighed.verified.hypothesis.matches.neighbours
@@ -247,8 +247,8 @@ class HypothesisSelector:
     def _find_competing(
         self, leader: VerifiedHypothesis, known: Sequence[ScoredPose], candidate: Candidate, observation: Observation
     ) -> Iterator[ScoredPose]:
-        """Poses in other parts of the map; none where a prior restricts the search to windows."""
-        if candidate.windows:
+        """Poses in other parts of the map; none where a certain prior restricts the search."""
+        if not candidate.holds_places:
             return
         neighbours, estimate = candidate.neighbours or leader.hypothesis.matches.neighbours, leader.hypothesis.estimate
         assert estimate is not None
