@@ -92,7 +92,7 @@ class Candidate:
         name: of the generator; the result has that of the accepted candidate.
         point_indices: (C,) int64 ascending map points, or None for the whole map.
         windows: of every view, where the points are expected; empty when they may appear anywhere.
-        holds_places: whether several places lie in it, so that other poses compete; not in the windows of a certain prior.
+        holds_places: whether several places lie in it, so that other poses compete; those of a certain prior hold one.
         neighbours: the map points nearest to the keypoints in the whole map, where the generator searched for them.
         every: of so many keypoints one is matched; more than 1 is a sample, which may be accepted where that is certain
             and refuses nothing.
