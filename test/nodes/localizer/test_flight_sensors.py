@@ -25,9 +25,11 @@ from plain import look_down
 from ros_session import Ros
 from sensor_msgs.msg import Imu, Range
 
+from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import FlightConfig, LocalizerNodeConfig
 from vloc_ros.nodes.localizer.flight_sensors import FlightSensors
+from vloc_ros.nodes.localizer.refusal import Refused
 from vloc_ros.nodes.localizer.rig_transforms import Reference, RigTransforms
 from vloc_ros.nodes.rclpy_support.conversion import header, pose_message
 
@@ -44,7 +46,13 @@ class Extrinsics:
 
     def lookup(self, target: str, source: str, *_: Any, **__: Any) -> Pose:
         assert target == "base_link"
-        return {"camera": BASE_FROM_CAMERA, "range": BASE_FROM_RANGE, "imu": BASE_FROM_IMU}[source]
+        known = {"camera": BASE_FROM_CAMERA, "range": BASE_FROM_RANGE, "imu": BASE_FROM_IMU}
+        if source not in known:
+            raise Refused(LocalizationStatus.NO_TRANSFORM, f"TF has no {target} -> {source}")
+        return known[source]
+
+    def lookup_newest(self, *_: Any) -> None:
+        return None
 
 
 @pytest.fixture
@@ -130,4 +138,18 @@ def test_a_range_sensor_that_looks_ahead_says_nothing(ros: Ros, transforms: RigT
     sensors = FlightSensors(ros.node, FlightConfig(altitude="range"))
     hear(ros, sensors, range_message(40.0, frame_id="imu"))
     assert sensors.state(transforms, CAMERA, WORLD_FROM_BASE).altitude_m is None
+    sensors.close()
+
+
+@pytest.mark.parametrize("frame_id", ["", "unknown"])
+def test_sensors_whose_frame_tf_lacks_say_nothing(ros: Ros, transforms: RigTransforms, frame_id: str) -> None:
+    sensors = FlightSensors(ros.node, FlightConfig(gravity="imu"))
+    hear(ros, sensors, imu_message(header=header(STAMP_NS, frame_id)))
+    assert sensors.state(transforms, CAMERA, WORLD_FROM_BASE).down is None
+    sensors.close()
+    sensors = FlightSensors(ros.node, FlightConfig(altitude="range"))
+    hear(ros, sensors, range_message(52.0, frame_id=frame_id))
+    state = sensors.state(transforms, CAMERA, WORLD_FROM_BASE)
+    assert state.altitude_m is None
+    np.testing.assert_allclose(state.down, DOWN, atol=1e-6)
     sensors.close()

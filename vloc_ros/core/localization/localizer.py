@@ -32,6 +32,7 @@ from vloc_ros.core.localization.views_from_above import AerialSearch, NoTiles
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import PosePrior, Query
 
+_NO_GRAVITY = "the map's aerial tiles were not searched, since gravity is unknown"
 # places that are tried one after the other, each since it explains the image better than the one before
 _MOST_BETTER_PLACES = 3
 
@@ -188,9 +189,10 @@ class Localizer:
 
     def _search_from_above(self, query: Query, refusal: LocalizationResult, clock: StageClock) -> LocalizationResult:
         """What aerial tiles say of images that have no other answer, or their refusal where it says more."""
-        is_known = query.flight.down is not None or not len(self.map.points)
-        if not self.has_tiles or not is_known:
+        if not self.has_tiles:
             return refusal
+        if query.flight.down is None and len(self.map.points):
+            return replace(refusal, reason=f"{refusal.reason}; {_NO_GRAVITY}")
         above = self._search_tiles(query, clock)
         if not above.ok:
             return refusal.timed(clock.times_ms, refusal.keypoints) if refusal.progress >= above.progress else above
