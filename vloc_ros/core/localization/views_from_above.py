@@ -78,9 +78,11 @@ def _carry_to_rig(found: LocalizationResult, view: View) -> LocalizationResult:
     assert found.map_from_rig is not None
     assert found.covariance is not None
     camera_from_rig = view.rig_from_camera.inverse()
-    covariance = carry_covariance(found.covariance, found.map_from_rig, camera_from_rig)
+    covariance, of_frame = (
+        carry_covariance(one, found.map_from_rig, camera_from_rig) for one in (found.covariance, found.frame_covariance)
+    )
     pose = found.map_from_rig @ camera_from_rig
-    return replace(found, map_from_rig=pose, covariance=covariance, candidate=FROM_ABOVE)
+    return replace(found, map_from_rig=pose, covariance=covariance, frame_covariance=of_frame, candidate=FROM_ABOVE)
 
 
 def _find_view_of_ground(views: Sequence[View], down: Array | None) -> View | None:

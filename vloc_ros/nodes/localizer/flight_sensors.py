@@ -76,8 +76,8 @@ class FlightSensors:
         down = None
         if self.needs_odometry and odom_from_rig is None:
             self._warn(
-                "TF has no odometry at the time of an image, which flight.gravity or flight.altitude takes; where there is "
-                "none set flight.gravity to imu, or tiles.enabled to false"
+                "TF has no odometry at the time of an image, which flight.gravity or flight.altitude takes; where "
+                "there is none set flight.gravity to imu, or tiles.enabled to false"
             )
         if config.gravity == "odometry" and odom_from_rig is not None:
             down = odom_from_rig.rotation.T @ _DOWN
