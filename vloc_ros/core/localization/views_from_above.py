@@ -42,15 +42,6 @@ class AerialSearch(Protocol):
         ...
 
 
-class NoTiles:
-    """A map without aerial tiles."""
-
-    def search(self, query: Query, clock: StageClock) -> LocalizationResult:
-        """Nothing."""
-        reason = "the map has no aerial tiles; `vloc map aerial add` puts some beside its landmarks"
-        return LocalizationResult.refused(Status.NO_CANDIDATES, reason)
-
-
 class ViewsFromAbove:
     """Locates the rig by that of its cameras which looks down most."""
 

@@ -48,6 +48,7 @@ class FlightSensors:
         self._node, self._config = node, config
         self._imu = Readings(node, Imu, "imu") if config.gravity == "imu" else None
         self._range = Readings(node, Range, "range") if config.altitude == "range" else None
+        self._had_range = False
 
     @property
     def needs_odometry(self) -> bool:
@@ -113,13 +114,17 @@ class FlightSensors:
     def _altitude_by_range(
         self, ranges: Readings, transforms: RigTransforms, reference: Reference, base_from_rig: Pose, down: Array
     ) -> float | None:
-        """Altitude of the rig's origin above the ground; the sensor measures along its x axis (REP 117)."""
+        """Altitude of the rig's origin above the ground; the sensor measures along its x axis (Range.msg)."""
         message = self._nearest(ranges, reference)
         if message is None:
             return None
         measured_m = float(message.range)
         if not np.isfinite(measured_m) or not message.min_range <= measured_m <= message.max_range:
-            return None  # out of its reach, as it says
+            if not self._had_range:  # out of its reach, as it says; above that it is no fault
+                limits = f"{message.min_range:g} to {message.max_range:g} m"
+                self._warn(f"{ranges.topic} has measured nothing yet within its own limits, {limits}: {measured_m:g} m")
+            return None
+        self._had_range = True
         base_from_range = self._base_from(ranges, message, transforms, reference)
         if base_from_range is None:
             return None
