@@ -409,9 +409,11 @@ def test_a_coarse_fix_goes_on_from_a_pose_that_is_known_about_as_well(coarse: bo
 class Drone:
     """Feeds a filter with fixes of landmarks and of aerial tiles, all of which lie off by the same."""
 
-    def __init__(self, *, step_m: float = 0.5, tiles_std: float = 0.7, placed_std: float = 4.0) -> None:
+    def __init__(
+        self, *, step_m: float = 0.5, step_ns: int = STEP_NS, tiles_std: float = 0.7, placed_std: float = 4.0
+    ) -> None:
         self.filter = FixFilter(replace(CONFIG, max_speed_m_s=8.0, odometry_heading_drift=0.002))
-        self.step_m, self.count = step_m, 0
+        self.step_m, self.step_ns, self.count = step_m, step_ns, 0
         self.of_frame = np.diag([placed_std**2] * 3 + [0.0] * 3)
         self.tiles_covariance = np.diag([tiles_std**2] * 3 + [0.02**2] * 3) + self.of_frame
 
@@ -422,7 +424,7 @@ class Drone:
         fix, coarse = _fix(_pose(way_m + off_m)), sensor == "tiles"
         if coarse:
             fix = replace(fix, covariance=self.tiles_covariance, frame_covariance=self.of_frame)
-        return self.filter.gate(fix, _pose(way_m), self.count * STEP_NS, sensor=sensor, coarse=coarse)
+        return self.filter.gate(fix, _pose(way_m), self.count * self.step_ns, sensor=sensor, coarse=coarse)
 
     def fly_without_fix(self, images: int) -> None:
         for _ in range(images):
@@ -431,7 +433,7 @@ class Drone:
 
     @property
     def carried(self) -> Fix:
-        found = self.filter.carry(_pose(self.step_m * self.count), self.count * STEP_NS)
+        found = self.filter.carry(_pose(self.step_m * self.count), self.count * self.step_ns)
         assert found is not None
         return found
 
@@ -476,6 +478,11 @@ def test_a_coarse_fix_far_off_moves_nothing_until_a_second_one_agrees() -> None:
     drone.fly_without_fix(40)
     assert [drone.fly("tiles", 11.0).result for _ in range(2)] == [HELD, JUMPED]
     assert drone.off_m == pytest.approx(11.0)
+
+
+def test_a_drone_that_flies_by_coarse_fixes_alone_is_not_lost_between_them() -> None:
+    drone = Drone(step_m=12.0, step_ns=2_000_000_000, tiles_std=0.6, placed_std=0.6)
+    assert [drone.fly("tiles").result for _ in range(4)] == [HELD, AGREES, AGREES, AGREES]
 
 
 @pytest.mark.parametrize(("std", "images"), [(0.3, 10), (0.8, 2), (0.95, 2), (1.5, 10)])

@@ -273,8 +273,10 @@ class FixFilter:
         """Whether the current pose is not known any more; to a coarse fix one that is known about as well is."""
         assert self._current is not None
         start = self._current.fix
-        vaguer = fix if coarse and _position_std(fix) > _position_std(start) else start
-        return _is_lost(expected, vaguer)
+        if not coarse:
+            return _is_lost(expected, start)
+        most_m = _LOST_GROWTH * max(_position_std(fix), _position_std(start))
+        return _position_std(expected) > max(_LOST_M, most_m)
 
     def _describe_opposition(self, alternative: _Track, stamp_ns: int) -> str:
         """Which sensor agreed with the current pose lately and does not agree with an alternative; empty if none."""
