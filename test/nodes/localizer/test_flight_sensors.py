@@ -153,3 +153,29 @@ def test_sensors_whose_frame_tf_lacks_say_nothing(ros: Ros, transforms: RigTrans
     assert state.altitude_m is None
     np.testing.assert_allclose(state.down, DOWN, atol=1e-6)
     sensors.close()
+
+
+def test_a_range_sensor_that_never_measured_within_its_limits_is_a_warning(
+    ros: Ros, transforms: RigTransforms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(FlightSensors, "_warn", lambda _, reason: warnings.append(reason))
+    sensors = FlightSensors(ros.node, FlightConfig(altitude="range"))
+    message = range_message(50.0)
+    message.min_range = message.max_range = 0.0
+    hear(ros, sensors, message)
+    assert sensors.state(transforms, CAMERA, WORLD_FROM_BASE).altitude_m is None
+    assert [text for text in warnings if "0 to 0 m" in text and "50 m" in text] == warnings != []
+    sensors.close()
+    # beyond the reach of one that has measured it is no fault
+    sensors = FlightSensors(ros.node, FlightConfig(altitude="range"))
+    hear(ros, sensors, range_message(50.0))
+    assert sensors.state(transforms, CAMERA, WORLD_FROM_BASE).altitude_m is not None
+    warnings.clear()
+    later = range_message(np.inf)
+    later.header.stamp.nanosec += 500_000_000
+    hear(ros, sensors, later)
+    later_image = Reference(STAMP_NS + 500_000_000, "base_link", "camera")
+    assert sensors.state(transforms, later_image, WORLD_FROM_BASE).altitude_m is None
+    assert not warnings
+    sensors.close()

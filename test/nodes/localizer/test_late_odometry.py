@@ -106,9 +106,9 @@ def test_needed_odometry_that_never_comes_is_waited_for_once() -> None:
     assert odometry.waits == 1
 
 
-@pytest.mark.parametrize(("behind_s", "waits"), [(0.05, 2), (0.15, 2), (0.3, 1)])
+@pytest.mark.parametrize(("behind_s", "waits"), [(0.05, 2), (0.15, 2), (0.3, 1), (-0.5, 1)])
 def test_needed_odometry_that_was_missed_once_is_waited_for_where_it_is_late(behind_s: float, waits: int) -> None:
-    """transform_timeout_s is 0.2 s: what is further behind does not come in time."""
+    """transform_timeout_s is 0.2 s: what is further behind does not come in time, and what is ahead lacks the past."""
     odometry = Odometry()
     odometry.now = None
     transforms = make_transforms(odometry, "map_base")

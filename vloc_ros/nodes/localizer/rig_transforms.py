@@ -142,7 +142,7 @@ class RigTransforms:
             return True
         newest = self._frames.lookup_newest(target, source)
         behind_s = float("inf") if newest is None else (reference.stamp_ns - newest[0]) * 1e-9
-        return missed_ns != reference.stamp_ns and behind_s <= self._config.transform_timeout_s
+        return missed_ns != reference.stamp_ns and 0.0 < behind_s <= self._config.transform_timeout_s
 
     def _look_up(self, reference: Reference, target: str, source: str, patience_s: float | None, refusal: int) -> Pose:
         """Return a transform, and remember whether TF did not have it in time."""
