@@ -35,8 +35,8 @@ _GATE = 27.856
 _RESET_M, _RESET_SPEEDS = 0.5, 5.0
 # the maximum speed is this many standard deviations of the speed without odometry
 _SPEED_SIGMAS = 2.0
-# the robot is lost when the standard deviation of its position exceeds this, or where that of its fix does, this many
-# times as much
+# the robot is lost when the standard deviation of its position exceeds this; where that of its fix does so already, when
+# it has grown by this factor
 _LOST_M, _LOST_GROWTH = 1.0, 2.0
 # a coarse fix moves the robot at once within this squared Mahalanobis distance: 95.4 % in three dimensions, two sigma
 _NEAR = 8.02
@@ -301,7 +301,7 @@ class FixFilter:
         return moves and not self._is_near(track, self._current)
 
     def _is_near(self, track: _Track, other: _Track) -> bool:
-        """Whether a coarse fix is within two standard deviations of its own part, and of another one's if it is."""
+        """Whether a coarse fix is within two standard deviations of its own part, to a track of its sensor of both."""
         fix, expected = track.fix.within_map(), other.predict(self._config, track.stamp_ns).within_map()
         covariance = fix.covariance + (expected.covariance if track.sensor == other.sensor else 0.0)
         covariance = covariance + _variances(self._config.tolerance_m, self._config.tolerance_rad)
