@@ -35,8 +35,8 @@ _GATE = 27.856
 _RESET_M, _RESET_SPEEDS = 0.5, 5.0
 # the maximum speed is this many standard deviations of the speed without odometry
 _SPEED_SIGMAS = 2.0
-# the robot is lost when the standard deviation of its position exceeds this; where that of its fix does so already, when
-# it has grown by this factor
+# the robot is lost when the standard deviation of its position exceeds this; where that of its fix does so already,
+# when it has grown by this factor
 _LOST_M, _LOST_GROWTH = 1.0, 2.0
 # a coarse fix moves the robot at once within this squared Mahalanobis distance: 95.4 % in three dimensions, two sigma
 _NEAR = 8.02
