@@ -62,7 +62,7 @@ from vloc_ros.core.localization.selection import HypothesisSelector
 from vloc_ros.core.localization.tile_places import AerialPlaces, find_tile_index
 from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.core.localization.verification import HypothesisVerifier
-from vloc_ros.core.localization.views_from_above import AerialSearch, NoTiles, ViewsFromAbove
+from vloc_ros.core.localization.views_from_above import ViewsFromAbove
 from vloc_ros.core.localization.whole_map_candidates import WholeMapCandidates
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
@@ -155,7 +155,7 @@ def build_localizer(
     index = landmark_map if isinstance(landmark_map, MapIndex) else MapIndex(landmark_map)
     scans = build_scan_search(config, index.map, by_scans=by_scans)
     tiles = build_aerial_search(config, index.map)
-    if isinstance(scans, NoScans) and isinstance(tiles, NoTiles):
+    if isinstance(scans, NoScans) and tiles is None:
         index.map.require_landmarks()
     scorer, matcher = PoseScorer(index), NearestNeighbourMatcher(config.matcher, index)
     model = acceptance or read_acceptance_model(index.map.extractor.acceptance_table)
@@ -311,23 +311,23 @@ def _camera_decision(
     )
 
 
-def build_aerial_search(config: LocalizerConfig, landmark_map: LandmarkMap) -> AerialSearch:
-    """What localizes views from above among the landmarks of a map; it refuses them where that has no aerial tiles.
+def build_aerial_search(config: LocalizerConfig, landmark_map: LandmarkMap) -> ViewsFromAbove | None:
+    """What localizes views from above among the landmarks of a map; None without aerial tiles to search.
 
     Raises:
         ConfigError: the rate of false accepts is smaller than the table's negatives support.
         MapError: the tiles are damaged.
     """
     if find_tile_index(landmark_map) is None or not config.tiles.enabled:
-        return NoTiles()
+        return None
     return ViewsFromAbove(build_tile_search(config, landmark_map))
 
 
 def _prior_from_above(
-    config: CandidateConfig, landmark_map: LandmarkMap, tiles: AerialSearch
+    config: CandidateConfig, landmark_map: LandmarkMap, tiles: ViewsFromAbove | None
 ) -> CandidateGenerator | None:
     """Landmarks around a pose by aerial tiles, however uncertain it is: it is metres, and they are far below."""
-    if isinstance(tiles, NoTiles) or not len(landmark_map.points):
+    if tiles is None or not len(landmark_map.points):
         return None
     return PriorCandidates(replace(config, prior_max_position_std_m=_MOST_FROM_ABOVE_M), landmark_map)
 

@@ -24,7 +24,7 @@ import pytest
 from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.tracking.fix import Fix
-from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, carry_fix
+from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision, carry_fix
 
 AGREES, HELD, JUMPED = GateResult.AGREES, GateResult.HELD, GateResult.JUMPED
 CONFIG = FixFilterConfig()
@@ -404,3 +404,94 @@ def test_a_coarse_fix_goes_on_from_a_pose_that_is_known_about_as_well(coarse: bo
     stamp_ns = robot.count * STEP_NS + 4_000_000_000
     fix = _fix(_pose(1.0), 1.5)
     assert robot.filter.gate(fix, None, stamp_ns, sensor="tiles", coarse=coarse).result is outcome
+
+
+class Drone:
+    """Feeds a filter with fixes of landmarks and of aerial tiles, all of which lie off by the same."""
+
+    def __init__(
+        self, *, step_m: float = 0.5, step_ns: int = STEP_NS, tiles_std: float = 0.7, placed_std: float = 4.0
+    ) -> None:
+        self.filter = FixFilter(replace(CONFIG, max_speed_m_s=8.0, odometry_heading_drift=0.002))
+        self.step_m, self.step_ns, self.count = step_m, step_ns, 0
+        self.of_frame = np.diag([placed_std**2] * 3 + [0.0] * 3)
+        self.tiles_covariance = np.diag([tiles_std**2] * 3 + [0.02**2] * 3) + self.of_frame
+
+    def fly(self, sensor: str, off_m: float = 0.0) -> GatingDecision:
+        """Fly on by one image and gate the fix of a sensor, off along the way."""
+        self.count += 1
+        way_m = self.step_m * self.count
+        fix, coarse = _fix(_pose(way_m + off_m)), sensor == "tiles"
+        if coarse:
+            fix = replace(fix, covariance=self.tiles_covariance, frame_covariance=self.of_frame)
+        return self.filter.gate(fix, _pose(way_m), self.count * self.step_ns, sensor=sensor, coarse=coarse)
+
+    def fly_without_fix(self, images: int) -> None:
+        for _ in range(images):
+            self.count += 1
+            assert self.carried is not None
+
+    @property
+    def carried(self) -> Fix:
+        found = self.filter.carry(_pose(self.step_m * self.count), self.count * self.step_ns)
+        assert found is not None
+        return found
+
+    @property
+    def off_m(self) -> float:
+        """How far the robot is from where odometry has it."""
+        return float(self.carried.map_from_base.translation[0]) - self.step_m * self.count
+
+
+@pytest.mark.parametrize("step_m", [0.0, 0.02, 0.3])
+def test_vague_coarse_fixes_do_not_keep_others_from_correcting_a_wrong_pose(step_m: float) -> None:
+    drone = Drone(step_m=step_m, tiles_std=1.5, placed_std=0.0)
+    assert [drone.fly("camera").result for _ in range(2)] == [HELD, AGREES]
+    # odometry slipped by 3 m
+    images = [(sensor, drone.fly(sensor, 3.0)) for _ in range(6) for sensor in ("camera", "camera", "tiles")]
+    assert {decision.result for sensor, decision in images if sensor == "tiles"} == {AGREES}
+    assert [decision.result for sensor, decision in images if sensor == "camera"].count(JUMPED) == 1
+    assert images[-2][1].result is AGREES
+    assert drone.off_m == pytest.approx(3.0)
+
+
+def test_what_coarse_fixes_have_in_common_widens_the_gate_of_others_alone() -> None:
+    drone = Drone()
+    assert [drone.fly("tiles").result for _ in range(4)] == [HELD, AGREES, AGREES, AGREES]
+    assert drone.carried.covariance[0, 0] > 4.0**2, "as a prior for the landmarks"
+    assert [drone.fly("tiles", off_m).result for off_m in (10.0, 5.0)] == [HELD, HELD]
+    assert drone.off_m == pytest.approx(0.0)
+    assert drone.fly("camera", 8.0).result is AGREES, "the tiles may lie so far off"
+    assert drone.off_m == pytest.approx(8.0)
+    assert drone.fly("tiles", 1.0).less_certain
+
+
+def test_a_coarse_fix_far_off_moves_nothing_until_a_second_one_agrees() -> None:
+    drone = Drone(tiles_std=1.5, placed_std=0.0)
+    assert [drone.fly("camera").result for _ in range(2)] == [HELD, AGREES]
+    drone.fly_without_fix(40)
+    assert 1.5 < np.sqrt(drone.carried.covariance[0, 0]) < 2.0
+    assert drone.fly("tiles", 7.0).result is HELD
+    assert drone.off_m == pytest.approx(0.0)
+    assert drone.fly("tiles", 1.0).result is AGREES, "nearer it moves the robot at once"
+    assert drone.off_m == pytest.approx(1.0)
+    drone.fly_without_fix(40)
+    assert [drone.fly("tiles", 11.0).result for _ in range(2)] == [HELD, JUMPED]
+    assert drone.off_m == pytest.approx(11.0)
+
+
+def test_a_drone_that_flies_by_coarse_fixes_alone_is_not_lost_between_them() -> None:
+    drone = Drone(step_m=12.0, step_ns=2_000_000_000, tiles_std=0.6, placed_std=0.6)
+    assert [drone.fly("tiles").result for _ in range(4)] == [HELD, AGREES, AGREES, AGREES]
+
+
+@pytest.mark.parametrize(("std", "images"), [(0.3, 10), (0.8, 2), (0.95, 2), (1.5, 10)])
+def test_a_robot_is_lost_a_metre_from_known_however_vague_its_fixes_up_to_that(std: float, images: int) -> None:
+    robot, covariance = Robot(step_m=0.0), np.diag([std**2] * 3 + [0.02**2] * 3)
+    start, elsewhere = (replace(_fix(_pose(x)), covariance=covariance) for x in (0.0, 35.0))
+    assert [robot.step(start) for _ in range(2)] == [HELD, AGREES]
+    for k in range(3, 29):  # 5 m by odometry: 0.8 m
+        robot.filter.carry(ODOM_FROM_MAP @ _pose(0.2 * (k - 3)), k * STEP_NS)
+    odometry = ODOM_FROM_MAP @ _pose(5.0)
+    results = [robot.filter.gate(elsewhere, odometry, k * STEP_NS).result for k in range(29, 39)]
+    assert 1 + next(k for k, result in enumerate(results) if result is not HELD) == images

@@ -26,10 +26,11 @@ from plain import make_ground, photograph
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, TileConfig
 from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.core.localization.views_from_above import FROM_ABOVE
+from vloc_ros.core.localization.views_from_above import FROM_ABOVE, _altitude_of
 from vloc_ros.core.query import FlightState, Query, View
 from vloc_ros.core.retrieval.tile_encoder import TILE_VLAD
 
@@ -68,6 +69,12 @@ def test_tiles_answer_where_landmarks_do_not(localizer: Localizer, altitude_m: f
     assert stds[2] > 0.5
     assert 0.51 < np.hypot(*stds[:2]) / np.sqrt(2) < 1.5
     assert stds[5] > 0.01
+    # all of which other poses by the tiles have in common
+    of_tiles = np.sqrt(np.diag(result.frame_covariance))
+    assert of_tiles[2] > 0.5
+    assert 0.51 < np.hypot(*of_tiles[:2]) / np.sqrt(2) < 1.5
+    assert of_tiles[5] == pytest.approx(0.01, rel=0.01)
+    assert 0.1 < np.sqrt(np.diag(result.covariance - result.frame_covariance)[:3].max()) < 0.6
     assert "tiles" in result.times_ms
     assert "features" in result.times_ms
 
@@ -89,7 +96,9 @@ def test_the_pose_by_tiles_is_a_prior_for_the_landmarks(localizer: Localizer) ->
 
 
 def test_without_gravity_tiles_are_searched_where_they_are_all_that_the_map_has(localizer: Localizer) -> None:
-    assert not localizer.localize(query(ELSEWHERE, gravity=False)).ok
+    refusal = localizer.localize(query(ELSEWHERE, gravity=False))
+    assert not refusal.ok
+    assert "tiles were not searched" in refusal.reason
     tiles_alone = build_localizer(LocalizerConfig(), make_tiles())
     result = tiles_alone.localize(query(ELSEWHERE, gravity=False))
     assert result.candidate == FROM_ABOVE, result.reason
@@ -97,17 +106,41 @@ def test_without_gravity_tiles_are_searched_where_they_are_all_that_the_map_has(
 
 
 def test_a_rig_is_localized_by_its_camera_that_looks_down(localizer: Localizer) -> None:
-    rig_from_ahead = Pose.from_rotation_vector([1.4, 0.0, 0.0], [0.0, 0.3, 0.0])
-    rig_from_down = Pose.from_rotation_vector([0.1, 0.2, 0.3], [1.5, -0.5, 0.2])
+    # the camera is 12 m from the rig's origin, so that what is not carried to it is seen
+    rig_from_down = Pose.from_rotation_vector([0.1, 0.2, 0.3], [8.0, -4.0, 8.0])
     map_from_rig = ELSEWHERE @ rig_from_down.inverse()
-    ahead = View(np.full((360, 480, 3), 120, np.uint8), CAMERA, rig_from_ahead)
-    below = View(image_from(ELSEWHERE), CAMERA, rig_from_down)
-    altitude_m = 70.0 + float(map_from_rig.translation[2] - ELSEWHERE.translation[2])
-    flight = FlightState(map_from_rig.rotation.T @ DOWN, 0.02, altitude_m)
-    result = localizer.localize(Query((ahead, below), flight=flight))
+    flight = FlightState(map_from_rig.rotation.T @ DOWN, 0.02, 70.0 + _height_between(map_from_rig, ELSEWHERE))
+    views = _look_ahead_and_down(rig_from_down)
+    assert _altitude_of(views[1], flight) == pytest.approx(70.0)
+    result = localizer.localize(Query(views, flight=flight))
     assert np.abs(error_of(result, map_from_rig)).max() < 0.3
-    refusal = localizer.localize(Query((ahead, below)))
-    assert refusal.status is not Status.OK
+    alone = localizer.localize(query(ELSEWHERE, altitude_m=70.0))
+    assert alone.map_from_rig is not None
+    assert alone.covariance is not None
+    for of_rig, of_camera in (
+        (result.covariance, alone.covariance),
+        (result.frame_covariance, alone.frame_covariance),
+    ):
+        expected = carry_covariance(of_camera, alone.map_from_rig, rig_from_down.inverse())
+        np.testing.assert_allclose(of_rig, expected, rtol=0.1, atol=0.02)
+        assert np.abs(expected - of_camera).max() > 0.05
+
+
+def test_which_camera_of_a_rig_looks_down_is_unknown_without_gravity() -> None:
+    tiles_alone = build_localizer(LocalizerConfig(), make_tiles())
+    refusal = tiles_alone.localize(Query(_look_ahead_and_down(Pose.identity())))
+    assert refusal.status is Status.NO_CANDIDATES
+    assert "gravity" in refusal.reason
+
+
+def _look_ahead_and_down(rig_from_down: Pose) -> tuple[View, View]:
+    rig_from_ahead = Pose.from_rotation_vector([1.4, 0.0, 0.0], [0.0, 0.3, 0.0])
+    ahead = View(np.full((360, 480, 3), 120, np.uint8), CAMERA, rig_from_ahead)
+    return ahead, View(image_from(ELSEWHERE), CAMERA, rig_from_down)
+
+
+def _height_between(upper: Pose, lower: Pose) -> float:
+    return float(upper.translation[2] - lower.translation[2])
 
 
 def test_refusals_say_what_got_furthest(localizer: Localizer) -> None:

@@ -171,6 +171,7 @@ def test_fewer_points_and_merging_keep_tiles() -> None:
     merged = merge_maps([landmarks, both], name="merged", config=MappingConfig())
     assert_is_located(merged, VIEW)
     assert not describe_incomplete_indices([landmarks, both], merged)
+    assert merged.provenance["aerial"] == both.provenance["aerial"]
 
 
 def test_tiles_of_several_aerial_maps_are_replaced_by_those_of_one() -> None:
@@ -181,6 +182,22 @@ def test_tiles_of_several_aerial_maps_are_replaced_by_those_of_one() -> None:
     (line,) = describe_incomplete_indices([both, other], merged)
     assert "vloc map aerial add" in line
     assert_is_located(add_aerial_tiles(merged, make_tiles(), frame_id="map"), VIEW)
+
+
+def test_tiles_that_are_placed_differently_do_not_take_the_placement_of_others() -> None:
+    landmarks, tiles = make_landmarks(), make_tiles()
+    near, far = (
+        add_aerial_tiles(with_datum(landmarks, replace(map_datum(), position_std_m=std), frame_id), tiles)
+        for frame_id, std in (("map", 0.05), ("other", 8.0))
+    )
+    for maps in ((near, far), (far, near)):
+        merged = merge_maps(maps, name="merged", config=MappingConfig())
+        assert find_tile_index(merged) is None
+        (line,) = describe_incomplete_indices(maps, merged)
+        assert "placed differently" in line
+        assert "aerial" not in merged.provenance
+    alike = merge_maps([near, with_datum(near, map_datum(), "other")], name="merged", config=MappingConfig())
+    assert find_tile_index(alike) is not None
 
 
 def test_the_command_adds_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,9 +87,7 @@ class Drone:
         """
         stamp_ns = self.next_stamp_ns()
         if odometry:
-            odom_from_base = MAP_FROM_ODOM.inverse() @ (odometry_of or map_from_camera) @ BASE_FROM_CAMERA.inverse()
-            transform = transform_message(stamp_ns, "odom", "base_link", odom_from_base)
-            self._out["/tf"].publish(TFMessage(transforms=[transform]))
+            self.send_odometry(stamp_ns, odometry_of or map_from_camera)
         model, k, d = self.camera.to_ros()
         info = CameraInfo(header=header(stamp_ns, "camera"), width=self.camera.width, height=self.camera.height)
         info.distortion_model, info.k, info.d = model, k, d
@@ -98,6 +96,12 @@ class Drone:
         self._out["image"].publish(bgr_message(stamp_ns, "camera", pixels))
         self._count += 1
         return stamp_ns
+
+    def send_odometry(self, stamp_ns: int, map_from_camera: Pose) -> None:
+        """Publish where odometry has the camera at a time."""
+        odom_from_base = MAP_FROM_ODOM.inverse() @ map_from_camera @ BASE_FROM_CAMERA.inverse()
+        transform = transform_message(stamp_ns, "odom", "base_link", odom_from_base)
+        self._out["/tf"].publish(TFMessage(transforms=[transform]))
 
     def next_stamp_ns(self) -> int:
         """The stamp of the next image."""
@@ -119,11 +123,11 @@ class Drone:
         sent = [flight._imu] * imu + [flight._range] * (range_m is not None)
         return all(readings.nearest(stamp_ns, within_s=0.0) is not None for readings in sent)
 
-    def send_imu(self, map_from_camera: Pose) -> None:
+    def send_imu(self, map_from_camera: Pose, *, frame_id: str = "imu") -> None:
         """Publish the orientation of the IMU at the time of the next image, in a world whose yaw is not the map's."""
         turned = Pose.from_rotation_vector([0.0, 0.0, 2.0], [0.0] * 3) @ map_from_camera @ BASE_FROM_CAMERA.inverse()
         orientation = pose_message(turned @ BASE_FROM_IMU).orientation
-        self._out["imu"].publish(Imu(header=header(self.next_stamp_ns(), "imu"), orientation=orientation))
+        self._out["imu"].publish(Imu(header=header(self.next_stamp_ns(), frame_id), orientation=orientation))
 
     def status_of(self, stamp_ns: int) -> LocalizationStatus:
         """Wait for the status of the image with that stamp and return it."""

@@ -23,6 +23,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.localization.views_from_above import FROM_ABOVE
 from vloc_ros.core.query import PosePrior, Query
 from vloc_ros.core.sources import QuerySource
 from vloc_ros.core.tracking.fix import fix_from_result
@@ -85,7 +86,9 @@ def localize_sequence(
         result = localizer.localize(replace(query, prior=prior))
         if result.ok:
             fix = fix_from_result(result, rig_from_base=Pose.identity(), two_d=False)
-            decision = fixes.gate(fix, odometry, query.stamp_ns)
+            from_above = result.candidate == FROM_ABOVE
+            sensor = FROM_ABOVE if from_above else ""
+            decision = fixes.gate(fix, odometry, query.stamp_ns, sensor=sensor, coarse=from_above)
             result = result if decision.publish else result.refused_as(Status.HELD, decision.reason)
         yield ResultRecord(source.name, query.stamp_ns, result)
 

@@ -27,6 +27,7 @@ from sensor_msgs.msg import NavSatFix
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.nodes.localizer.rig_transforms import Reference, RigTransforms
 from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.nodes.rclpy_support.conversion import pose_of, stamp_ns_of
 from vloc_ros.storage.maps import write_map
@@ -82,6 +83,37 @@ def test_a_drone_starts_above_tiles_and_flies_to_the_landmarks(ros: Ros, both: P
     np.testing.assert_allclose(found, (way[1] @ BASE_FROM_CAMERA.inverse()).translation, atol=1.2)
     poses = drone.poses.wait(lambda all_: len(all_) >= 3)
     assert {message.header.frame_id for message in poses} == {"map"}
+
+
+@pytest.mark.parametrize("publish_tf", ["map_base", "none"])
+def test_gravity_is_by_odometry_that_is_later_than_its_image(
+    ros: Ros, both: Path, publish_tf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drone = Drone(ros, map=str(both), publish_tf=publish_tf, transform_timeout_s=5.0)
+    drone.activate()
+    pose, look_up = hover(-68.0, 20.0, 60.0, yaw=1.0, tilt=TILT), RigTransforms.odometry
+
+    def look_up_too_early(transforms: RigTransforms, reference: Reference) -> Pose | None:
+        found = look_up(transforms, reference)
+        drone.send_odometry(reference.stamp_ns, pose)
+        return found
+
+    monkeypatch.setattr(RigTransforms, "odometry", look_up_too_early)
+    status = drone.status_of(drone.send(pose, odometry=False))
+    assert (status.status, status.candidate) == (HELD, "retrieval/aerial"), status.reason
+
+
+def test_an_imu_whose_frame_tf_lacks_leaves_the_landmarks_to_answer(ros: Ros, both: Path) -> None:
+    drone = Drone(ros, map=str(both), **{"flight.gravity": "imu"})
+    drone.activate()
+    for x, outcome in ((28.0, HELD), (30.0, OK)):
+        pose = hover(x, 20.0, 60.0, yaw=1.0, tilt=TILT)
+        drone.send_imu(pose, frame_id="unknown")
+        ros.until(lambda: drone.has_heard(imu=True, range_m=None))
+        status = drone.status_of(drone.send(pose))
+        assert status.status == outcome, status.reason
+    refused = drone.status_of(drone.send(hover(-68.0, 20.0, 60.0, yaw=1.0, tilt=TILT)))
+    assert "gravity is unknown" in refused.reason
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,11 @@ from plain import look_down
 from ros_session import Ros
 from sensor_msgs.msg import Imu, Range
 
+from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import FlightConfig, LocalizerNodeConfig
 from vloc_ros.nodes.localizer.flight_sensors import FlightSensors
+from vloc_ros.nodes.localizer.refusal import Refused
 from vloc_ros.nodes.localizer.rig_transforms import Reference, RigTransforms
 from vloc_ros.nodes.rclpy_support.conversion import header, pose_message
 
@@ -44,7 +46,13 @@ class Extrinsics:
 
     def lookup(self, target: str, source: str, *_: Any, **__: Any) -> Pose:
         assert target == "base_link"
-        return {"camera": BASE_FROM_CAMERA, "range": BASE_FROM_RANGE, "imu": BASE_FROM_IMU}[source]
+        known = {"camera": BASE_FROM_CAMERA, "range": BASE_FROM_RANGE, "imu": BASE_FROM_IMU}
+        if source not in known:
+            raise Refused(LocalizationStatus.NO_TRANSFORM, f"TF has no {target} -> {source}")
+        return known[source]
+
+    def lookup_newest(self, *_: Any) -> None:
+        return None
 
 
 @pytest.fixture
@@ -130,4 +138,44 @@ def test_a_range_sensor_that_looks_ahead_says_nothing(ros: Ros, transforms: RigT
     sensors = FlightSensors(ros.node, FlightConfig(altitude="range"))
     hear(ros, sensors, range_message(40.0, frame_id="imu"))
     assert sensors.state(transforms, CAMERA, WORLD_FROM_BASE).altitude_m is None
+    sensors.close()
+
+
+@pytest.mark.parametrize("frame_id", ["", "unknown"])
+def test_sensors_whose_frame_tf_lacks_say_nothing(ros: Ros, transforms: RigTransforms, frame_id: str) -> None:
+    sensors = FlightSensors(ros.node, FlightConfig(gravity="imu"))
+    hear(ros, sensors, imu_message(header=header(STAMP_NS, frame_id)))
+    assert sensors.state(transforms, CAMERA, WORLD_FROM_BASE).down is None
+    sensors.close()
+    sensors = FlightSensors(ros.node, FlightConfig(altitude="range"))
+    hear(ros, sensors, range_message(52.0, frame_id=frame_id))
+    state = sensors.state(transforms, CAMERA, WORLD_FROM_BASE)
+    assert state.altitude_m is None
+    np.testing.assert_allclose(state.down, DOWN, atol=1e-6)
+    sensors.close()
+
+
+def test_a_range_sensor_that_never_measured_within_its_limits_is_a_warning(
+    ros: Ros, transforms: RigTransforms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(FlightSensors, "_warn", lambda _, reason: warnings.append(reason))
+    sensors = FlightSensors(ros.node, FlightConfig(altitude="range"))
+    message = range_message(50.0)
+    message.min_range = message.max_range = 0.0
+    hear(ros, sensors, message)
+    assert sensors.state(transforms, CAMERA, WORLD_FROM_BASE).altitude_m is None
+    assert [text for text in warnings if "0 to 0 m" in text and "50 m" in text] == warnings != []
+    sensors.close()
+    # beyond the reach of one that has measured it is no fault
+    sensors = FlightSensors(ros.node, FlightConfig(altitude="range"))
+    hear(ros, sensors, range_message(50.0))
+    assert sensors.state(transforms, CAMERA, WORLD_FROM_BASE).altitude_m is not None
+    warnings.clear()
+    later = range_message(np.inf)
+    later.header.stamp.nanosec += 500_000_000
+    hear(ros, sensors, later)
+    later_image = Reference(STAMP_NS + 500_000_000, "base_link", "camera")
+    assert sensors.state(transforms, later_image, WORLD_FROM_BASE).altitude_m is None
+    assert not warnings
     sensors.close()

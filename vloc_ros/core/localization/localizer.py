@@ -28,10 +28,11 @@ from vloc_ros.core.localization.resolution import MapResolution, convert_pixels,
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.scan_search import NoScans, ScanSearch
 from vloc_ros.core.localization.selection import Decision, HypothesisSelector
-from vloc_ros.core.localization.views_from_above import AerialSearch, NoTiles
+from vloc_ros.core.localization.views_from_above import AerialSearch
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import PosePrior, Query
 
+_NO_GRAVITY = "the map's aerial tiles were not searched, since gravity is unknown"
 # places that are tried one after the other, each since it explains the image better than the one before
 _MOST_BETTER_PLACES = 3
 
@@ -77,14 +78,14 @@ class Localizer:
         self._solvers, self.selector, self._tracking = solvers, selector, tracking
         self._resolution = MapResolution(self.map, extractor)
         self._scans: ScanSearch = scans or NoScans()
-        self._tiles: AerialSearch = tiles or NoTiles()
+        self._tiles = tiles
         self._prior_from_above = () if prior_from_above is None else (prior_from_above,)
         self._last_pass, self._always_last_pass = () if last_pass is None else (last_pass,), always_last_pass
 
     @property
     def has_tiles(self) -> bool:
         """Whether views from above can be localized, see `Query.flight`."""
-        return not isinstance(self._tiles, NoTiles)
+        return self._tiles is not None
 
     def localize(self, query: Query, *, on_request: bool = False) -> LocalizationResult:
         """A pose with its covariance, or a typed refusal.
@@ -188,9 +189,10 @@ class Localizer:
 
     def _search_from_above(self, query: Query, refusal: LocalizationResult, clock: StageClock) -> LocalizationResult:
         """What aerial tiles say of images that have no other answer, or their refusal where it says more."""
-        is_known = query.flight.down is not None or not len(self.map.points)
-        if not self.has_tiles or not is_known:
+        if not self.has_tiles:
             return refusal
+        if query.flight.down is None and len(self.map.points):
+            return replace(refusal, reason=f"{refusal.reason}; {_NO_GRAVITY}")
         above = self._search_tiles(query, clock)
         if not above.ok:
             return refusal.timed(clock.times_ms, refusal.keypoints) if refusal.progress >= above.progress else above
@@ -198,6 +200,7 @@ class Localizer:
         return below if below.ok else above
 
     def _search_tiles(self, query: Query, clock: StageClock) -> LocalizationResult:
+        assert self._tiles is not None
         found = self._tiles.search(query, clock)
         return found.timed(clock.times_ms, found.keypoints)
 

@@ -347,6 +347,7 @@ class TileSearch:
             Status.OK,
             map_from_rig=scene.map_from(one.scene_from_camera),
             covariance=apply_calibration(one.covariance, self._calibration) + placed,
+            frame_covariance=placed,
             frame_id=scene.frame_id,
             matches=one.matches,
             inliers=round(float(np.expm1(one.evidence.inliers))),

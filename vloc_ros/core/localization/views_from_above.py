@@ -42,15 +42,6 @@ class AerialSearch(Protocol):
         ...
 
 
-class NoTiles:
-    """A map without aerial tiles."""
-
-    def search(self, query: Query, clock: StageClock) -> LocalizationResult:
-        """Nothing."""
-        reason = "the map has no aerial tiles; `vloc map aerial add` puts some beside its landmarks"
-        return LocalizationResult.refused(Status.NO_CANDIDATES, reason)
-
-
 class ViewsFromAbove:
     """Locates the rig by that of its cameras which looks down most."""
 
@@ -78,9 +69,11 @@ def _carry_to_rig(found: LocalizationResult, view: View) -> LocalizationResult:
     assert found.map_from_rig is not None
     assert found.covariance is not None
     camera_from_rig = view.rig_from_camera.inverse()
-    covariance = carry_covariance(found.covariance, found.map_from_rig, camera_from_rig)
+    covariance, of_frame = (
+        carry_covariance(one, found.map_from_rig, camera_from_rig) for one in (found.covariance, found.frame_covariance)
+    )
     pose = found.map_from_rig @ camera_from_rig
-    return replace(found, map_from_rig=pose, covariance=covariance, candidate=FROM_ABOVE)
+    return replace(found, map_from_rig=pose, covariance=covariance, frame_covariance=of_frame, candidate=FROM_ABOVE)
 
 
 def _find_view_of_ground(views: Sequence[View], down: Array | None) -> View | None:

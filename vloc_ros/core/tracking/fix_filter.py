@@ -19,7 +19,7 @@ The filter never alters a fix. It decides which ones to publish, and predicts wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
@@ -35,8 +35,11 @@ _GATE = 27.856
 _RESET_M, _RESET_SPEEDS = 0.5, 5.0
 # the maximum speed is this many standard deviations of the speed without odometry
 _SPEED_SIGMAS = 2.0
-# the robot is lost when the standard deviation of its position exceeds this, and so many times that of its fix
+# the robot is lost when the standard deviation of its position exceeds this; where that of its fix does so already,
+# when it has grown by this factor
 _LOST_M, _LOST_GROWTH = 1.0, 2.0
+# a coarse fix moves the robot at once within this squared Mahalanobis distance: 95.4 % in three dimensions, two sigma
+_NEAR = 8.02
 # the covariance of a fix does not widen the gate when its standard deviation is more than so many times the predicted
 _VAGUE = 2.0
 # the reference is renewed after this way by odometry, in metres plus radians
@@ -159,10 +162,10 @@ class _Track:
         metres_std += config.max_speed_m_s * without_odometry_s / _SPEED_SIGMAS
         turn_std += config.max_turn_rate_rad_s * without_odometry_s / _SPEED_SIGMAS
         then_from_now = self.fix.map_from_base.inverse() @ self.map_from_base
-        carried = carry_covariance(self.fix.covariance, self.fix.map_from_base, then_from_now)
-        return Fix(
-            self.map_from_base, carried + _variances(metres_std, turn_std), self.fix.frame_id, self.fix.confidence
-        )
+        of_frame = self.fix.frame_covariance
+        carried = carry_covariance(self.fix.covariance - of_frame, self.fix.map_from_base, then_from_now)
+        covariance = carried + _variances(metres_std, turn_std) + of_frame
+        return Fix(self.map_from_base, covariance, self.fix.frame_id, self.fix.confidence, of_frame)
 
     @property
     def way(self) -> float:
@@ -172,10 +175,9 @@ class _Track:
 
 def carry_fix(fix: Fix, config: FixFilterConfig, odom_then: Pose, then_ns: int, odom_now: Pose, now_ns: int) -> Fix:
     """Carry a pose of the base on by odometry, as the filter carries its last one; errors of the map's frame stay."""
-    track = _Track.begin(fix.within_map(), odom_then, then_ns, "")
+    track = _Track.begin(fix, odom_then, then_ns, "")
     track.advance(config, odom_now, now_ns)
-    carried = track.predict(config, now_ns)
-    return replace(carried, covariance=carried.covariance + fix.frame_covariance, frame_covariance=fix.frame_covariance)
+    return track.predict(config, now_ns)
 
 
 class FixFilter:
@@ -188,6 +190,9 @@ class FixFilter:
     robot stands its images are no independent evidence, so `confirmations_standing` are needed. Doubtful fixes count
     less than one, certain ones more; one fix alone never suffices where two are required. Where a sensor agreed with
     the current pose a few seconds ago, only an alternative that it agrees with takes over: rates decide nothing.
+
+    Coarse fixes, as above aerial tiles, compare with fixes of other sensors by their whole covariance, and with each
+    other without the part that they have in common. One that is vaguer than the prediction changes nothing.
     """
 
     def __init__(self, config: FixFilterConfig) -> None:
@@ -229,27 +234,29 @@ class FixFilter:
             stamp_ns: of the image or scan.
             sensor: that it is of, where a robot has several. Their fixes confirm each other; one that is less certain
                 than what another sensor's fix predicts does not replace it.
-            coarse: the sensor is less certain than others by nature, as aerial tiles are: its fix agrees where its own
-                covariance reaches, however large that is.
+            coarse: the sensor is less certain than others by nature, as aerial tiles are: its fix agrees with another
+                sensor's where its own covariance reaches, however large that is. Far off it moves nothing until a
+                second one agrees.
         """
-        fix, expected = fix.within_map(), self.carry(odom_from_base, stamp_ns)
+        fix, expected = fix if coarse else fix.within_map(), self.carry(odom_from_base, stamp_ns)
         first = expected is None or self._is_lost(expected, fix, coarse=coarse)
         track = _Track.begin(fix, odom_from_base, stamp_ns, sensor)
-        if not first and self._is_inside_gates(fix, stamp_ns, coarse=coarse):
-            self._accept(track, expected)
+        inside = not first and self._is_inside_gates(track, coarse=coarse)
+        if inside and not (coarse and self._moves_far(track)):
+            self._accept(track, coarse=coarse)
             return GatingDecision(GateResult.AGREES, less_certain=self._is_of_other_sensor(sensor))
         if not self._config.enabled:  # the fix is followed wherever it is
             self.reset()
-            self._accept(track, None)
+            self._accept(track)
             return GatingDecision(GateResult.AGREES, first=first)
         alternative, motion = self._match_alternative(track)
-        needed = self._needed_confirmations(motion, first=first)
+        needed = self._needed_confirmations(motion, first=first or (inside and self._is_near(track, alternative)))
         follows_odometry = motion is not _Motion.CONTRADICTS_ODOMETRY
         is_confirmed = needed <= 1 or alternative.weight >= needed
         opposed = self._describe_opposition(alternative, stamp_ns) if is_confirmed and not first else ""
         if follows_odometry and is_confirmed and not opposed:
             self.reset()
-            self._accept(track, None)
+            self._accept(track)
             if first or expected is None:
                 return GatingDecision(GateResult.AGREES, first=True)
             reason = f"{_describe_distance(fix, expected)}; {alternative.fixes} fixes in a row agree on it"
@@ -266,8 +273,10 @@ class FixFilter:
         """Whether the current pose is not known any more; to a coarse fix one that is known about as well is."""
         assert self._current is not None
         start = self._current.fix
-        vaguer = fix if coarse and _position_std(fix) > _position_std(start) else start
-        return _is_lost(expected, vaguer)
+        if not coarse:
+            return _is_lost(expected, start)
+        most_m = _LOST_GROWTH * max(_position_std(fix), _position_std(start))
+        return _position_std(expected) > max(_LOST_M, most_m)
 
     def _describe_opposition(self, alternative: _Track, stamp_ns: int) -> str:
         """Which sensor agreed with the current pose lately and does not agree with an alternative; empty if none."""
@@ -281,15 +290,33 @@ class FixFilter:
         """Whether the current pose is another sensor's."""
         return self._current is not None and self._current.sensor != sensor
 
-    def _is_inside_gates(self, fix: Fix, stamp_ns: int, *, coarse: bool) -> bool:
-        expected = (t.predict(self._config, stamp_ns) for t in (self._current, self._reference) if t is not None)
-        return all(self._is_inside_gate(fix, one, coarse=coarse) for one in expected)
+    def _is_inside_gates(self, track: _Track, *, coarse: bool) -> bool:
+        tracks = (self._current, self._reference)
+        return all(one is None or self._is_inside_gate(track, one, coarse=coarse) for one in tracks)
 
-    def _accept(self, track: _Track, expected: Fix | None) -> None:
+    def _moves_far(self, track: _Track) -> bool:
+        """Whether a coarse fix would move the robot by more than two standard deviations of its own part."""
+        assert self._current is not None
+        moves = track.sensor == self._current.sensor or self._is_certain(track)
+        return moves and not self._is_near(track, self._current)
+
+    def _is_near(self, track: _Track, other: _Track) -> bool:
+        """Whether a coarse fix is within two standard deviations of its own part, to a track of its sensor of both."""
+        fix, expected = track.fix.within_map(), other.predict(self._config, track.stamp_ns).within_map()
+        covariance = fix.covariance + (expected.covariance if track.sensor == other.sensor else 0.0)
+        covariance = covariance + _variances(self._config.tolerance_m, self._config.tolerance_rad)
+        error = fix.map_from_base.error_to(expected.map_from_base)
+        return bool(squared_mahalanobis_distances(error[None, :3], covariance[None, :3, :3])[0] <= _NEAR)
+
+    def _accept(self, track: _Track, *, coarse: bool = False) -> None:
         """Go on from a fix, unless it is less certain than the prediction; renew the reference when it is old."""
+        is_certain = self._current is None or self._is_certain(track)
+        if coarse and not is_certain:  # it says nothing against what others say
+            self._alternatives.pop(track.sensor, None)
+            return
         self._alternatives = {}
         self._agreed_ns[track.sensor] = track.stamp_ns
-        if expected is None or self._is_certain(track, expected):
+        if is_certain:
             self._current = track
         reference = self._reference
         if (
@@ -299,17 +326,17 @@ class FixFilter:
         ):
             self._reference = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns, track.sensor)
 
-    def _is_certain(self, track: _Track, expected: Fix) -> bool:
+    def _is_certain(self, track: _Track) -> bool:
         """Whether a new fix is certain enough to go on from; one of another sensor has to be the more certain one."""
         assert self._current is not None
+        fix, expected = self._compare(track, self._current)
         tolerance_m = self._config.tolerance_m if track.sensor == self._current.sensor else 0.0
-        elsewhere = track.fix.frame_id != expected.frame_id
-        return elsewhere or _position_std(track.fix) <= _position_std(expected) + tolerance_m
+        return fix.frame_id != expected.frame_id or _position_std(fix) <= _position_std(expected) + tolerance_m
 
     def _match_alternative(self, track: _Track) -> tuple[_Track, _Motion]:
         """The alternative that a fix agrees with, a new one if none, and how the robot moved since it began."""
         for alternative in self._alternatives.values():
-            if self._is_inside_gate(track.fix, alternative.predict(self._config, track.stamp_ns)):
+            if self._is_inside_gate(track, alternative):
                 alternative.fixes += 1
                 alternative.weight += _confirmation_weight(track.fix)
                 alternative.supporters |= track.supporters
@@ -346,13 +373,20 @@ class FixFilter:
             return self._config.first_confirmations
         return self._config.confirmations if motion is _Motion.MOVED else self._config.confirmations_standing
 
-    def _is_inside_gate(self, fix: Fix, expected: Fix, *, coarse: bool = False) -> bool:
-        """Whether a fix is within the gate around a prediction; never in another scene."""
+    def _compare(self, track: _Track, other: _Track) -> tuple[Fix, Fix]:
+        """A new fix and what another track predicts; what fixes of a sensor have in common is no difference."""
+        fix, expected = track.fix, other.predict(self._config, track.stamp_ns)
+        return (fix.within_map(), expected.within_map()) if track.sensor == other.sensor else (fix, expected)
+
+    def _is_inside_gate(self, track: _Track, other: _Track, *, coarse: bool = False) -> bool:
+        """Whether a new fix is within the gate around what another track predicts; never in another scene."""
+        fix, expected = self._compare(track, other)
+        widens = coarse and track.sensor != other.sensor
         if fix.frame_id != expected.frame_id:
             return False
         error = fix.map_from_base.error_to(expected.map_from_base)
         covariance = expected.covariance + _variances(self._config.tolerance_m, self._config.tolerance_rad)
-        if coarse or np.trace(fix.covariance[:3, :3]) <= _VAGUE**2 * np.trace(covariance[:3, :3]):
+        if widens or np.trace(fix.covariance[:3, :3]) <= _VAGUE**2 * np.trace(covariance[:3, :3]):
             covariance = covariance + fix.covariance
         return bool(squared_mahalanobis_distances(error[None], covariance[None])[0] <= _GATE)
 
@@ -365,7 +399,8 @@ def _confirmation_weight(fix: Fix) -> float:
 
 def _is_lost(expected: Fix, start: Fix) -> bool:
     """Whether the position of a track is not known any more; one that began vague, as above aerial tiles, is."""
-    return _position_std(expected) > max(_LOST_M, _LOST_GROWTH * _position_std(start))
+    start_m = _position_std(start)
+    return _position_std(expected) > (_LOST_GROWTH * start_m if start_m > _LOST_M else _LOST_M)
 
 
 def _position_std(fix: Fix) -> float:

@@ -33,6 +33,7 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder
 from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex, merge_retrieval_indices
 from vloc_ros.core.retrieval.tile_encoder import AERIAL
+from vloc_ros.core.retrieval.tile_placement import restore_placement
 from vloc_ros.core.sources import PosedImage, Progress, silent
 
 # name of the index of a model, unless another is given
@@ -120,7 +121,9 @@ def merge_model_indices(whole: LandmarkMap, maps: Sequence[LandmarkMap]) -> Land
         found = [(_compatible(index, one), first) for one, first, n in zip(maps, firsts, counts, strict=True) if n]
         present = [(other, first) for other, first in found if other is not None]
         known = index.name in whole.retrieval or _compatible(index, whole) is not None
-        if not known and len(present) == len(found):
+        # tiles have one placement in a map
+        placements = {restore_placement(other.encoder_arrays) for other, _ in present}
+        if not known and len(present) == len(found) and len(placements) == 1:
             merged = merge_retrieval_indices([other for other, _ in present], [first for _, first in present])
             whole = whole.with_retrieval(replace(merged, name=index.name))
     return whole
@@ -156,7 +159,9 @@ def describe_incomplete_indices(before: Sequence[LandmarkMap], after: LandmarkMa
 
 def _explain_loss(index: RetrievalIndex) -> str:
     if index.modality == AERIAL:
-        return "the aerial tiles are of several maps; add those of one with `vloc map aerial add`"
+        return (
+            "the aerial tiles are of several maps, or placed differently; add those of one with `vloc map aerial add`"
+        )
     return "not all keyframes are encoded by one model; run `vloc map encode`"
 
 

@@ -189,7 +189,8 @@ def _transform_places(modality: str, places: Places, similarity: Similarity) -> 
     if modality == AERIAL and len(places) and lean > _LEVEL_RAD:
         raise MapError(
             f"the map has aerial tiles, which are level, and its frame would lean by {np.degrees(lean):.1f} deg; align "
-            "or georeference it first, and add the tiles afterwards with `vloc map aerial add`"
+            "or georeference its landmarks first, and add the tiles afterwards with `vloc map aerial add`; a map of "
+            "tiles alone only turns about its z axis"
         )
     if POINTS_CM in places.payloads and abs(similarity.scale - 1.0) > _SAME_SCALE:
         raise MapError(

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def merge_maps(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig)
 
     Every map was compressed by a codec of its own. Their descriptors are decoded, one codec is fitted to all, and the
     keyframes' VLAD descriptors are computed anew over one vocabulary, from the points that each observes. A retrieval
-    index of a model stays where one encoder has encoded all maps.
+    index of a model stays where one encoder has encoded all maps, that of aerial tiles where all are placed alike.
 
     Args:
         maps: at least two, in metres; their frames name the scenes.
@@ -71,7 +72,7 @@ def merge_maps(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig)
         extractor=join_extractors(maps),
         descriptor_statistics=join_statistics(maps),
         places=_join_places(maps),
-        provenance={"merged_from": {map_title(m): dict(m.provenance) for m in maps}},
+        provenance={"merged_from": {map_title(m): dict(m.provenance) for m in maps}, **_join_tile_notes(maps)},
         keypoint_model=maps[0].keypoint_model,
     )
     return merge_model_indices(build_vlad_index(whole, config), maps)
@@ -181,6 +182,12 @@ def _join_places(maps: Sequence[LandmarkMap]) -> dict[str, Places]:
         having = [(m.places[modality], first) for m, first in zip(maps, firsts, strict=True) if modality in m.places]
         joined[modality] = merge_places([places for places, _ in having], [first for _, first in having])
     return joined
+
+
+def _join_tile_notes(maps: Sequence[LandmarkMap]) -> dict[str, Any]:
+    """What the only map with aerial tiles says of them, for people."""
+    notes = [m.provenance["aerial"] for m in maps if "aerial" in m.provenance]
+    return {"aerial": notes[0]} if len(notes) == 1 else {}
 
 
 def map_title(landmark_map: LandmarkMap) -> str:

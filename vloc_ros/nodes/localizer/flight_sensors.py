@@ -25,11 +25,11 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Imu, Range
 
-from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.query import FlightState
 from vloc_ros.node_config import FlightConfig
+from vloc_ros.nodes.localizer.refusal import Refused
 from vloc_ros.nodes.localizer.rig_transforms import Reference, RigTransforms
 from vloc_ros.nodes.rclpy_support.conversion import rotation_of, stamp_ns_of
 
@@ -48,6 +48,7 @@ class FlightSensors:
         self._node, self._config = node, config
         self._imu = Readings(node, Imu, "imu") if config.gravity == "imu" else None
         self._range = Readings(node, Range, "range") if config.altitude == "range" else None
+        self._had_range = False
 
     @property
     def needs_odometry(self) -> bool:
@@ -74,6 +75,11 @@ class FlightSensors:
         base_from_rig, config = transforms.base_from_rig(reference), self._config
         odom_from_rig = None if odom_from_base is None else odom_from_base @ base_from_rig
         down = None
+        if self.needs_odometry and odom_from_rig is None:
+            self._warn(
+                "TF has no odometry at the time of an image, which flight.gravity or flight.altitude takes; where "
+                "there is none set flight.gravity to imu, or tiles.enabled to false"
+            )
         if config.gravity == "odometry" and odom_from_rig is not None:
             down = odom_from_rig.rotation.T @ _DOWN
         elif self._imu is not None:
@@ -100,20 +106,29 @@ class FlightSensors:
         except InputError as error:
             self._warn(f"{imu.topic}: {error}")
             return None
-        base_from_imu = self._base_from(message, transforms, reference)
+        base_from_imu = self._base_from(imu, message, transforms, reference)
+        if base_from_imu is None:
+            return None
         return np.asarray(base_from_rig.rotation.T @ base_from_imu.rotation @ world_from_imu.T @ _DOWN)
 
     def _altitude_by_range(
         self, ranges: Readings, transforms: RigTransforms, reference: Reference, base_from_rig: Pose, down: Array
     ) -> float | None:
-        """Altitude of the rig's origin above the ground; the sensor measures along its x axis (REP 117)."""
+        """Altitude of the rig's origin above the ground; the sensor measures along its x axis (Range.msg)."""
         message = self._nearest(ranges, reference)
         if message is None:
             return None
         measured_m = float(message.range)
         if not np.isfinite(measured_m) or not message.min_range <= measured_m <= message.max_range:
-            return None  # out of its reach, as it says
-        rig_from_range = base_from_rig.inverse() @ self._base_from(message, transforms, reference)
+            if not self._had_range:  # out of its reach, as it says; above that it is no fault
+                limits = f"{message.min_range:g} to {message.max_range:g} m"
+                self._warn(f"{ranges.topic} has measured nothing yet within its own limits, {limits}: {measured_m:g} m")
+            return None
+        self._had_range = True
+        base_from_range = self._base_from(ranges, message, transforms, reference)
+        if base_from_range is None:
+            return None
+        rig_from_range = base_from_rig.inverse() @ base_from_range
         slope = float(rig_from_range.rotation[:, 0] @ down)
         if slope < _LOOKS_DOWN:
             degrees = np.degrees(np.arccos(np.clip(slope, -1.0, 1.0)))
@@ -123,9 +138,19 @@ class FlightSensors:
             return None
         return measured_m * slope + float(rig_from_range.translation @ down)
 
-    def _base_from(self, message: Any, transforms: RigTransforms, reference: Reference) -> Pose:
+    def _base_from(
+        self, readings: Readings, message: Any, transforms: RigTransforms, reference: Reference
+    ) -> Pose | None:
+        """The extrinsics of a sensor; None where TF does not have them in time."""
         frame = message.header.frame_id.lstrip("/")
-        return transforms.look_up(reference, reference.base_frame, frame, refusal=LocalizationStatus.NO_TRANSFORM)
+        if not frame:
+            self._warn(f"{readings.topic} has no frame_id, expected a frame that TF has; let the driver set it")
+            return None
+        try:
+            return transforms.look_up_worthwhile(reference, reference.base_frame, frame)
+        except Refused as error:
+            self._warn(f"{readings.topic} is left out: {error}; publish its transform, or correct its frame_id")
+            return None
 
     def _nearest(self, readings: Readings, reference: Reference) -> Any | None:
         found = readings.nearest(reference.stamp_ns, within_s=self._config.max_gap_s)

@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.localization.tile_places import find_tile_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -34,9 +37,11 @@ def explain_unused_sensor(config: LocalizerNodeConfig, landmark_map: LandmarkMap
     return ""
 
 
-def explain_unused_tiles(config: LocalizerNodeConfig, landmark_map: LandmarkMap) -> str:
-    """Why aerial tiles beside landmarks are not searched; empty where they are, or there are none."""
-    if find_tile_index(landmark_map) is None or not len(landmark_map.points) or config.flight.gravity != "none":
+def explain_unused_tiles(config: LocalizerNodeConfig, core: LocalizerConfig, landmark_map: LandmarkMap) -> str:
+    """Why aerial tiles beside landmarks are not searched; empty where they are, or `tiles.enabled` leaves them out."""
+    if not core.tiles.enabled or find_tile_index(landmark_map) is None:
+        return ""
+    if not len(landmark_map.points) or config.flight.gravity != "none":
         return ""
     return (
         f"the aerial tiles of the map {landmark_map.name} are not used: beside landmarks they need gravity, and "
@@ -44,11 +49,14 @@ def explain_unused_tiles(config: LocalizerNodeConfig, landmark_map: LandmarkMap)
     )
 
 
-def describe_tiles(config: LocalizerNodeConfig, landmark_map: LandmarkMap) -> str:
-    """What images from above are located by; empty where the map has no aerial tiles."""
-    if find_tile_index(landmark_map) is None:
+def describe_tiles(
+    config: LocalizerNodeConfig, core: LocalizerConfig, landmark_map: LandmarkMap, *, resolve: Callable[[str], str]
+) -> str:
+    """What images from above are located by; empty where no tiles are searched. `resolve` names topics in full."""
+    if not core.tiles.enabled or find_tile_index(landmark_map) is None:
         return ""
-    by = {"odometry": f"frame {config.odom_frame}", "imu": "topic imu", "range": "topic range", "none": "nothing"}
+    by = {"odometry": f"frame {config.odom_frame}", "none": "nothing"}
+    by |= {name: f"topic {resolve(name)}" for name in ("imu", "range")}
     gravity, altitude = by[config.flight.gravity], by[config.flight.altitude]
     return f"{landmark_map.item_count(AERIAL)} aerial tiles; gravity by {gravity}, altitude by {altitude}"
 

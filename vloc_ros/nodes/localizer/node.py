@@ -240,11 +240,11 @@ class LocalizerNode(ManagedNode):
         self._outputs.reset()
         self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
-        if note := describe_tiles(self._config, landmark_map):
+        if note := describe_tiles(self._config, config, landmark_map, resolve=self.resolve_topic_name):
             self.get_logger().info(note)
         unused = (
             explain_unused_sensor(self._config, landmark_map),
-            explain_unused_tiles(self._config, landmark_map),
+            explain_unused_tiles(self._config, config, landmark_map),
             explain_unused_encoder(config, landmark_map, models.encoder),
             explain_unused_matcher(config, landmark_map, models.network),
             explain_arbitrary_frame(landmark_map),

@@ -221,12 +221,12 @@ class LocalizationPipeline:
         """Return what other sensors say of images from above, if the map has aerial tiles to locate them in.
 
         Raises:
-            Refused: TF lacks the extrinsics, or odometry that it needs.
+            Refused: TF lacks the extrinsics of the camera, or odometry that it needs.
         """
         if not loaded.localizer.has_tiles:
             return FlightState()
         if odom_from_base is None and self._flight.needs_odometry:
-            odom_from_base = self._transforms.late_odometry(reference)
+            odom_from_base = self._transforms.needed_odometry(reference)
         return self._flight.state(self._transforms, reference, odom_from_base)
 
     def _complete(

@@ -54,7 +54,8 @@ class RigTransforms:
     def __init__(self, config: LocalizerNodeConfig, frames: TransformLookup) -> None:
         self._config, self._frames = config, frames
         self._has_odometry = self._is_too_late = False
-        self._missing: set[tuple[str, str]] = set()  # targets and sources that TF did not have in time
+        # targets and sources that TF did not have in time, with the stamp that it was
+        self._missing: dict[tuple[str, str], int] = {}
 
     def odometry_at(self, reference: Reference, stamp_ns: int) -> Pose | None:
         """Return odom_from_base at a time, None unless TF has it already."""
@@ -88,6 +89,19 @@ class RigTransforms:
         self._has_odometry = self._has_odometry or (found is not None and not self._is_too_late)
         return found
 
+    def needed_odometry(self, reference: Reference) -> Pose | None:
+        """Return odometry that a search from above needs; None where it does not come and TF does without.
+
+        Raises:
+            Refused: it does not come, and TF needs it.
+        """
+        if self._config.publish_tf == "map_odom":
+            return self.late_odometry(reference)
+        try:
+            return self.look_up_worthwhile(reference, self._config.odom_frame, reference.base_frame)
+        except Refused:
+            return None
+
     def base_from_rig(self, reference: Reference) -> Pose:
         """Return the extrinsics of a single camera, from the parameter or TF; the identity for a rig."""
         return reference.base_from_camera or self.look_up(
@@ -108,10 +122,36 @@ class RigTransforms:
         if reference.deadline_s is not None:
             is_absent = (target, source) in self._missing and self._frames.lookup_newest(target, source) is None
             patience_s = 0.0 if is_absent else max(reference.deadline_s - time.monotonic(), 0.0)
+        return self._look_up(reference, target, source, patience_s, refusal)
+
+    def look_up_worthwhile(self, reference: Reference, target: str, source: str) -> Pose:
+        """Return target_from_source at the time of a reference, which an image can do without.
+
+        Frames that did not come in time are waited for again only where the newest that TF has of them is no longer
+        before the image than one waits: they are late, and have not ended.
+
+        Raises:
+            Refused: TF has no such transform, or an invalid one.
+        """
+        patience_s = None if self._is_worth_a_wait(reference, target, source) else 0.0
+        return self._look_up(reference, target, source, patience_s, LocalizationStatus.NO_TRANSFORM)
+
+    def _is_worth_a_wait(self, reference: Reference, target: str, source: str) -> bool:
+        missed_ns = self._missing.get((target, source))
+        if missed_ns is None:
+            return True
+        newest = self._frames.lookup_newest(target, source)
+        behind_s = float("inf") if newest is None else (reference.stamp_ns - newest[0]) * 1e-9
+        return missed_ns != reference.stamp_ns and 0.0 < behind_s <= self._config.transform_timeout_s
+
+    def _look_up(self, reference: Reference, target: str, source: str, patience_s: float | None, refusal: int) -> Pose:
+        """Return a transform, and remember whether TF did not have it in time."""
         try:
-            return self._frames.lookup(target, source, reference.stamp_ns, patience_s=patience_s, refusal=refusal)
+            found = self._frames.lookup(target, source, reference.stamp_ns, patience_s=patience_s, refusal=refusal)
         except Refused:
             if len(self._missing) >= _MOST_MISSING:
                 self._missing.clear()
-            self._missing.add((target, source))
+            self._missing[target, source] = reference.stamp_ns
             raise
+        self._missing.pop((target, source), None)
+        return found
