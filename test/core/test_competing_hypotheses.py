@@ -25,6 +25,7 @@ from synthetic import SyntheticScene, looking, observe
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, MatcherConfig, PoseConfig
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.candidates import WHOLE_MAP
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses, _iterations
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.result import Status
@@ -107,6 +108,18 @@ def test_known_competing_poses_are_not_searched_for_again(scene: SyntheticScene)
     assert len(found) == 1
     assert found[0].scene_from_rig.distance_to(Pose(view.rotation, view.translation + AWAY))[0] < 1e-3
     assert not list(competing.find(landmark_map.scene(), view, found, None, observation))
+
+
+def test_points_outside_of_their_windows_are_no_neighbours(scene: SyntheticScene) -> None:
+    landmark_map, view = _twice(scene, 1.0, 0.9), VIEWS[0]
+    index = MapIndex(landmark_map)
+    matcher = NearestNeighbourMatcher(MatcherConfig(), index)
+    competing = CompetingHypotheses(index, matcher=matcher, pose=PoseConfig(), scorer=PoseScorer(index))
+    observation = observe(landmark_map, (scene.features(view),), scene.query())
+    neighbours = matcher.neighbours(observation, WHOLE_MAP)
+    outside = replace(neighbours, distances=np.full_like(neighbours.distances, np.inf))
+    assert list(competing.find(landmark_map.scene(), view, [], neighbours, observation))
+    assert not list(competing.find(landmark_map.scene(), view, [], outside, observation))
 
 
 def test_the_search_is_bounded_where_few_inliers_would_suffice() -> None:

@@ -87,7 +87,8 @@ class CompetingHypotheses:
             scene: of the accepted pose.
             scene_from_rig: the accepted pose.
             known: competing poses that were found before.
-            neighbours: map points nearest to keypoints of the query; None searches the whole map for those of all.
+            neighbours: map points nearest to keypoints of the query, those at an infinite distance outside of their
+                windows; None searches the whole map for those of all.
             observation: of the query.
         """
         query, neighbours = observation.query, neighbours or self._matcher.neighbours(observation, WHOLE_MAP)
@@ -218,8 +219,8 @@ class _Pairs:
 
     @staticmethod
     def in_scene(scene: Scene, neighbours: DescriptorNeighbours, index: MapIndex) -> _Pairs:
-        indices = neighbours.point_indices
-        keypoints, rank = np.nonzero((indices >= scene.points.start) & (indices < scene.points.stop))
+        indices, is_found = neighbours.point_indices, np.isfinite(neighbours.distances)
+        keypoints, rank = np.nonzero((indices >= scene.points.start) & (indices < scene.points.stop) & is_found)
         points = indices[keypoints, rank]
         positions = index.map.points[points].astype(np.float64)
         matches = Matches(neighbours.views[keypoints], neighbours.xy[keypoints], points, positions)
