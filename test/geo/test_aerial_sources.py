@@ -100,8 +100,9 @@ def test_photographs_that_do_not_overlap_are_refused() -> None:
 
 
 def _flight(folder: Path, *, height: float = 260.0) -> Path:
-    """Three photographs, one of them grey, and their positions; one that looks aside and is not there."""
-    rows = ["name,latitude,longitude,msl,gimbal_pitch_deg", "aside.png,46.84,-91.99,260,-45"]
+    """Three photographs, one of them grey, and their positions; one that looks aside, and one that is not there."""
+    rows = ["name,latitude,longitude,msl,gimbal_pitch_deg"]
+    rows += ["aside.png,46.84,-91.99,260,-45", "away.png,46.84,-91.99,260,-90"]
     for k, one in enumerate(_photos()[:3]):
         image = one.read()
         cv2.imwrite(str(folder / one.name), image if k else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
@@ -124,6 +125,8 @@ def test_the_command_makes_a_map_of_photographs(tmp_path: Path) -> None:
     notes = str(read.provenance["aerial"])
     assert "3 photographs placed" in notes
     assert "aside.png" in notes
+    assert "without a photograph: 1 of" in notes
+    assert "away.png" in notes
     by_height, found = (_HEIGHT_M / CAMERA.parameters[0], min(read.places[AERIAL].extents[:, 0]) / 384 / 2)
     assert f"{by_height:.4f} m by height" in notes  # sea level for both, the ground and the photographs
     assert found == pytest.approx(by_height, rel=0.03)
@@ -151,6 +154,14 @@ def test_a_ground_size_finer_than_the_photographs_is_refused(tmp_path: Path) -> 
         read_photos(
             tmp_path, table, read_positions(table), focal_px=None, ground_height_m=None, ground_size_m=SIZE_M / 2
         )
+
+
+def test_a_folder_without_the_photographs_is_named(tmp_path: Path) -> None:
+    table = _flight(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("nowhere", "nowhere: is no folder"), ("empty", "empty: holds none of the 4 photographs")):
+        with pytest.raises(InputError, match=reason):
+            read_photos(tmp_path / name, table, read_positions(table), focal_px=None, ground_height_m=200.0)
 
 
 def test_swapped_columns_of_positions_are_told_by_the_overlaps(tmp_path: Path) -> None:

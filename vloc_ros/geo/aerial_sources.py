@@ -92,20 +92,24 @@ def read_photos(
         progress: shows how far it has come.
 
     Raises:
-        InputError: an image is missing, none looks down, they do not overlap, or the ground size is finer than theirs.
+        InputError: there is no image, none looks down, they do not overlap, or the ground size is finer than theirs.
     """
     if positions.altitude_m is not None and ground_height_m is None and not positions.relative:
         raise InputError(f"{table}: heights are not above the ground; give --ground-height, or leave out their column")
     rows = read_table(table)
     looking = _look_down(table, rows)
-    named = [k for k in range(len(positions.names)) if positions.names[k] and looking[k]]
-    paths = {k: image_of(table, rows[k], folder) for k in named}
-    missing = [positions.names[k] for k in named if not paths[k].is_file()]
-    if missing or not named:
-        found = (
-            f"{len(missing)} of its images, such as {missing[0]}" if missing else "all images that look straight down"
+    listed = [k for k in range(len(positions.names)) if positions.names[k] and looking[k]]
+    paths = {k: image_of(table, rows[k], folder) for k in listed}
+    named = [k for k in listed if paths[k].is_file()]
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder, expected one of photographs; check its name")
+    if not listed:
+        raise InputError(f"{table}: none of its photographs looks straight down; give such photographs")
+    if not named:
+        raise InputError(
+            f"{folder}: holds none of the {len(listed)} photographs that {table} lists, such as "
+            f"{positions.names[listed[0]]}; give their folder, or correct the names in the column name"
         )
-        raise InputError(f"{table}: {folder} lacks {found}; check the column name, or leave the rows out")
     middle = mean_position(positions.latitude[named], positions.longitude[named])
     datum = Datum(*middle, position_std_m=1.0, yaw_std_rad=math.radians(1.0))
     photos = []
@@ -129,7 +133,11 @@ def read_photos(
     size_m = ground_size_m or 2 * mosaic.ground_size_m
     check_not_finer(table, size_m, mosaic.ground_size_m)
     ground = render_mosaic(photos, mosaic, ground_size_m=size_m)
-    return AerialSource((ground,), datum, tuple(_describe(mosaic, photos, positions, looking)))
+    notes = _describe(mosaic, photos, positions, looking)
+    if len(named) < len(listed):
+        absent = next(positions.names[k] for k in listed if not paths[k].is_file())
+        notes.append(f"left out, without a photograph: {len(listed) - len(named)} of {table}, such as {absent}")
+    return AerialSource((ground,), datum, tuple(notes))
 
 
 def _read_colour(path: Path) -> Array:
