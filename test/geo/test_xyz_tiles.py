@@ -13,6 +13,9 @@
 # limitations under the License.
 
 import shutil
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import cv2
@@ -25,9 +28,10 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.retrieval.tile_encoder import AERIAL
+from vloc_ros.geo import xyz_ground
 from vloc_ros.geo.ground_images import GroundImage
-from vloc_ros.geo.xyz_folders import open_xyz_folder
-from vloc_ros.geo.xyz_ground import read_xyz
+from vloc_ros.geo.xyz_folders import open_xyz_folder, read_tile
+from vloc_ros.geo.xyz_ground import XyzGround, read_xyz
 from vloc_ros.storage.maps import read_map
 
 _GROUND = make_ground(5, side_px=700)
@@ -261,6 +265,54 @@ def test_damaged_folders_are_refused(own_tiles: Path, tmp_path: Path) -> None:
     last.write_bytes(last.read_bytes()[:200])
     with pytest.raises(InputError, match="damaged"):
         read_xyz(own_tiles).ground[0].read(slice(0, None), slice(0, None))
+
+
+def _png_of(width: int, height: int) -> bytes:
+    """A PNG file of zeros, of a few bytes for a million pixels."""
+    rows = zlib.compress(bytes((width + 1) * height), 9)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("side", [0, 2049])
+def test_tiles_of_sizes_that_none_has_are_named_and_not_decoded(
+    own_tiles: Path, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    first = own_tiles / "1" / "0" / "0.png"  # alone in its zoom: its size is that of all
+    first.parent.mkdir(parents=True)
+    first.write_bytes(_png_of(side, side))
+    with pytest.raises(InputError, match="expected 1 to 2048 each way"):
+        read_tile(first)
+    with pytest.raises(InputError, match=f"0.png: has {side}x{side} pixels"):
+        open_xyz_folder(own_tiles, zoom=1)
+
+
+def test_seams_hold_two_tiles_in_memory_at_a_time(own_tiles: Path) -> None:
+    side = 1024
+    files = open_xyz_folder(own_tiles).files
+    for number, file in enumerate(files.values()):
+        cv2.imwrite(str(file), np.full((side, side, 3), number, np.uint8))
+    tracemalloc.start()
+    open_xyz_folder(own_tiles)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(files) > 12
+    assert peak < 12 * side**2 * 3
+
+
+def test_kept_tiles_have_a_budget_in_bytes(own_tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xyz_ground, "_KEPT_BYTES", 3 * 4 * 256**2)
+    fine = XyzGround.of(open_xyz_folder(own_tiles), _DATUM)
+    coarse = fine.resample(2 * fine.ground_size_m)
+    kept = []
+    for raster in (fine, coarse):
+        raster.read(slice(0, None), slice(0, None))
+        kept.append(raster._read_tile.cache_info().currsize)
+    assert kept == [3, 12]
 
 
 def test_the_command_makes_a_map_of_xyz_tiles(tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,8 @@ from vloc_ros.storage.images import SUFFIXES, read_image_size, read_opaque_image
 from vloc_ros.storage.text import naming_file
 
 _MOST_ZOOM = 26
+# side of a tile, pixels: a few kilobytes may hold an image that fills the memory
+_MOST_TILE_PX = 2048
 _EQUATOR_M, _ECCENTRICITY2 = 6378137.0, 0.00669437999014
 # what gdal2tiles writes beside tiles, and the profiles that it calls Web Mercator
 _METADATA, _MERCATOR = "tilemapresource.xml", ("mercator", "global-mercator")
@@ -233,11 +235,32 @@ def _from_north(files: Mapping[Tile, Path], zoom: int) -> dict[Tile, Path]:
 
 def _tile_size(path: Path, files: Mapping[Tile, Path]) -> int:
     file = next(iter(files.values()))
+    width, height = _check_size(file)
+    if width != height:
+        raise InputError(f"{file}: has {width}x{height} pixels, expected a square tile of {path}")
+    return width
+
+
+def read_tile(file: Path) -> tuple[Array, Array]:
+    """(H, W, 3) uint8 BGR pixels of a tile, and (H, W) bool which are opaque.
+
+    Raises:
+        InputError: the file is damaged, or its header states a size that no tile has: then it is not decoded.
+    """
+    _check_size(file)
+    return read_opaque_image(file)
+
+
+def _check_size(file: Path) -> tuple[int, int]:
+    """Width and height by the header."""
     with naming_file(file):
         width, height = read_image_size(file.read_bytes())
-        if width != height:
-            raise InputError(f"has {width}x{height} pixels, expected a square tile of {path}")
-    return width
+    if not (1 <= width <= _MOST_TILE_PX and 1 <= height <= _MOST_TILE_PX):
+        raise InputError(
+            f"{file}: has {width}x{height} pixels, expected 1 to {_MOST_TILE_PX} each way; leave it out, or cut the "
+            "image into tiles with `gdal2tiles --xyz`"
+        )
+    return width, height
 
 
 def _span(columns: Sequence[int], count: int) -> tuple[int, int]:
@@ -285,8 +308,8 @@ def _check_seams(path: Path, files: Mapping[Tile, Path], zoom: int, *, tms: bool
     """
     pairs = [(tile, (tile[0], tile[1] + 1)) for tile in files if (tile[0], tile[1] + 1) in files]
     drawn = pairs[:: max(1, len(pairs) // _SEAMS)]
-    edges = [(read_opaque_image(files[one])[0], read_opaque_image(files[other])[0]) for one, other in drawn]
-    differences = np.array([_seam_differences(*pair) for pair in edges if pair[0].shape == pair[1].shape])
+    read = ((read_tile(files[one])[0], read_tile(files[other])[0]) for one, other in drawn)  # two at a time in memory
+    differences = np.array([_seam_differences(*pair) for pair in read if pair[0].shape == pair[1].shape])
     if not len(differences):
         return False
     south, north, east = np.median(differences, axis=0)
@@ -304,7 +327,6 @@ def _check_seams(path: Path, files: Mapping[Tile, Path], zoom: int, *, tms: bool
 
 def _seam_differences(tile: Array, following: Array) -> tuple[float, float, float]:
     """How much edges differ if the following row's tile lies south, north or east of a tile, mean of 255."""
-    one, other = tile.astype(float), following.astype(float)
-    edges = ((one[-1], other[0]), (one[0], other[-1]), (one[:, -1], other[:, 0]))
-    south, north, east = (float(np.abs(a - b).mean()) for a, b in edges)
+    edges = ((tile[-1], following[0]), (tile[0], following[-1]), (tile[:, -1], following[:, 0]))
+    south, north, east = (float(np.abs(a.astype(float) - b).mean()) for a, b in edges)
     return south, north, east

@@ -27,15 +27,14 @@ from vloc_ros.core.geometry.geodetic import MOST_FROM_DATUM_M, Datum
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.geo.aerial_sources import AerialSource, check_not_finer
 from vloc_ros.geo.ground_images import check_coarser, interpolate_nodes
-from vloc_ros.geo.xyz_folders import Tile, XyzFolder, open_xyz_folder
-from vloc_ros.storage.images import read_opaque_image
+from vloc_ros.geo.xyz_folders import Tile, XyzFolder, open_xyz_folder, read_tile
 
 # pixels between places that are projected; those between are interpolated, to some thousandths of a pixel
 _STEP_PX = 64
 # of a pixel that is of ground alone, of 255
 _ALL_GROUND = 250
-# tiles in memory: a row of parts is read along three rows of tiles
-_TILES_KEPT = 400
+# tiles in memory: a row of parts is read along three rows of tiles. Some hundred of 256 pixels, whatever their size
+_KEPT_BYTES, _MOST_KEPT = 1 << 27, 4096
 # points along each edge of the rectangle whose places are looked at: parallels are no straight lines
 _EDGE_POINTS = 65
 # a blur of less is none
@@ -79,7 +78,8 @@ class XyzGround:
         # tiles are halved as often as that leaves something of them, and blurred for the rest
         self._halved = min(int(np.log2(shrink * (1.0 + 1e-9))), int(np.log2(folder.tile_px)))
         self._blur_px = 0.5 * np.sqrt(max((shrink / 2**self._halved) ** 2 - 1.0, 0.0))
-        self._read_tile = lru_cache(maxsize=_TILES_KEPT)(self._read_file)
+        tile_bytes = 4 * (folder.tile_px >> self._halved) ** 2
+        self._read_tile = lru_cache(maxsize=min(_KEPT_BYTES // tile_bytes, _MOST_KEPT))(self._read_file)
 
     @staticmethod
     def of(folder: XyzFolder, datum: Datum) -> XyzGround:
@@ -167,7 +167,7 @@ class XyzGround:
         file = folder.files.get((tile[0] % (1 << folder.zoom), tile[1]))
         if file is None:
             return None
-        image, opaque = read_opaque_image(file)
+        image, opaque = read_tile(file)
         if image.shape[:2] != (folder.tile_px, folder.tile_px):
             raise InputError(
                 f"{file}: has {image.shape[1]}x{image.shape[0]} pixels, expected {folder.tile_px}x{folder.tile_px} as "
