@@ -206,6 +206,55 @@ def test_what_cannot_be_checked_is_said(own_tiles: Path) -> None:
     assert not out.exists()
 
 
+def test_a_single_row_says_that_no_seam_was_compared(own_tiles: Path) -> None:
+    whole = open_xyz_folder(own_tiles)
+    for (_, y), file in whole.files.items():
+        if y != whole.north:
+            file.unlink()
+    assert "no tile has a neighbour" in open_xyz_folder(own_tiles).notes[1]
+
+
+def test_tiles_of_formats_that_are_not_read_are_counted(own_tiles: Path) -> None:
+    files = open_xyz_folder(own_tiles).files
+    first, second, third = list(files.values())[:3]
+    first.rename(first.with_suffix(".webp"))
+    second.rename(second.with_suffix(".TIF"))
+    third.with_suffix(".pgw").write_text("0.2\n")  # beside the tile that it describes
+    notes = open_xyz_folder(own_tiles).notes
+    assert [note for note in notes if "passed over" in note] == [
+        f"1 .{suffix} tiles of zoom {_ZOOM} are passed over: convert them to .png" for suffix in ("tif", "webp")
+    ]
+    for file in list(files.values())[2:]:
+        file.unlink()
+    with pytest.raises(InputError, match=r"found 1 \.pgw files .*, 1 \.tif files .*, 1 \.webp files of zoom 19"):
+        open_xyz_folder(own_tiles)
+
+
+def test_two_files_of_one_tile_are_refused(own_tiles: Path) -> None:
+    file = next(iter(open_xyz_folder(own_tiles).files.values()))
+    for other in (file.with_suffix(".jpg"), file.with_stem(f"0{file.stem}")):
+        cv2.imwrite(str(other), _GROUND.image[:256, :256])
+        with pytest.raises(InputError, match="is the same tile as"):
+            open_xyz_folder(own_tiles)
+        other.unlink()
+    again = own_tiles / f"0{_ZOOM}" / file.parent.name
+    shutil.copytree(file.parent, again)
+    with pytest.raises(InputError, match="is the same tile as"):
+        open_xyz_folder(own_tiles)
+
+
+def test_tiles_that_are_no_files_are_refused(own_tiles: Path) -> None:
+    file = next(iter(open_xyz_folder(own_tiles).files.values()))
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(InputError, match="expected a file with a tile"):
+        open_xyz_folder(own_tiles)
+    file.rmdir()
+    file.symlink_to(own_tiles / "nothing.png")
+    with pytest.raises(InputError, match="expected a file with a tile"):
+        open_xyz_folder(own_tiles)
+
+
 def test_the_zoom_follows_from_what_is_wanted(own_tiles: Path) -> None:
     coarser = make_ground(5, side_px=700)
     _write(own_tiles, coarser, _DATUM, _ZOOM - 1)

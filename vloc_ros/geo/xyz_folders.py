@@ -20,6 +20,7 @@ A tile of zoom z is one of 2^z by 2^z that the world is cut into; y counts from 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -137,14 +138,14 @@ def open_xyz_folder(
             rows count from the other side, or that folders are rows.
     """
     _check_profile(path)
-    found = _list_zooms(path)
+    found, others = _list_zooms(path)
     chosen = _choose_zoom(path, found, zoom, ground_size_m, tms=tms)
     listed = _from_north(found[chosen], chosen) if tms else found[chosen]
     tile_px = _tile_size(path, listed)
     files, repeated = _leave_out_repeated(listed)
     if not files:
         raise InputError(f"{path}: all {repeated} tiles of zoom {chosen} show the same, expected ground with texture")
-    checked = _check_seams(path, files, chosen, tms=tms)
+    unknown = _check_seams(path, files, chosen, tms=tms)
     west, columns = _span(sorted({x for x, _ in files}), 1 << chosen)
     rows = [y for _, y in files]
     north, height = min(rows), max(rows) - min(rows) + 1
@@ -153,8 +154,12 @@ def open_xyz_folder(
         f"{columns * height - len(files)} of their rectangle of {columns}x{height} missing"
         + (f", {repeated} of them since they repeat one picture" if repeated else "")
     ]
-    if not checked:
-        notes.append("which way rows count is not known: seams between tiles show no texture")
+    if unknown:
+        notes.append(f"which way rows count is not known: {unknown}")
+    notes += [
+        f"{count} {suffix} tiles of zoom {zoom} are passed over: convert them to .png"
+        for (zoom, suffix), count in sorted(others.items())
+    ]
     notes += _wider_zooms(found, chosen)
     return XyzFolder(path, chosen, files, west, columns, north, height, tile_px, tuple(notes))
 
@@ -172,34 +177,62 @@ def _check_profile(path: Path) -> None:
         )
 
 
-def _list_zooms(path: Path) -> dict[int, dict[Tile, Path]]:
-    """The files of each zoom by column and row, as the folder numbers them."""
-    zooms = {}
+def _list_zooms(path: Path) -> tuple[dict[int, dict[Tile, Path]], Counter[tuple[int, str]]]:
+    """The files of each zoom by column and row, as the folder numbers them.
+
+    And how many tiles of each zoom and suffix there are in no format that is read.
+    """
+    zooms: dict[int, dict[Tile, Path]] = {}
+    others = Counter[tuple[int, str]]()
     for number, folder in _numbered(path):
         if number > _MOST_ZOOM:
             raise InputError(f"{folder}: is zoom {number}, expected {_MOST_ZOOM} at most; name the folder of zooms")
-        if files := dict(_list_tiles(folder, 1 << number)):
-            zooms[number] = files
-    if not zooms:
-        raise InputError(
-            f"{path}: holds no tiles z/x/y.png or .jpg, expected the folder that holds those of the zooms; name that "
-            "one, and convert tiles of other formats"
-        )
-    return zooms
-
-
-def _list_tiles(folder: Path, count: int) -> Iterator[tuple[Tile, Path]]:
-    for column, of_column in _numbered(folder):
-        for file in of_column.iterdir():
-            if file.suffix.lower() not in SUFFIXES or not file.stem.isascii() or not file.stem.isdigit():
+        files, suffixes = zooms.setdefault(number, {}), dict[Tile, str]()
+        for tile, file in _list_tiles(folder):
+            if file.suffix.lower() not in SUFFIXES:
+                suffixes[tile] = file.suffix.lower()
                 continue
-            row = int(file.stem)
-            if column >= count or row >= count:
-                raise InputError(
-                    f"{file}: is tile {column}, {row} of zoom {folder.name}, expected numbers below {count}; are the "
-                    "tiles of another projection than Web Mercator, such as gdal2tiles' geodetic, or of one image?"
-                )
-            yield (column, row), file
+            _check_tile(tile, file, files.get(tile), number)
+            files[tile] = file
+        others.update((number, suffix) for tile, suffix in suffixes.items() if tile not in files)
+    found = {number: files for number, files in zooms.items() if files}
+    if not found:
+        listed = ", ".join(f"{count} {suffix} files of zoom {zoom}" for (zoom, suffix), count in sorted(others.items()))
+        raise InputError(
+            f"{path}: holds no tiles z/x/y.png or .jpg, found {listed or 'none of other formats'}; name the "
+            "folder that holds those of the zooms, and convert tiles of other formats"
+        )
+    return found, others
+
+
+def _list_tiles(folder: Path) -> Iterator[tuple[Tile, Path]]:
+    """Files whose names are numbers, of any suffix, by column and row."""
+    for column, of_column in _numbered(folder):
+        with os.scandir(of_column) as entries:
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)
+                if not (suffix and stem.isascii() and stem.isdigit()):
+                    continue
+                if not entry.is_file() and suffix.lower() in SUFFIXES:
+                    raise InputError(
+                        f"{entry.path}: is a folder, a link to nothing or a device, expected a file with a tile; "
+                        "remove it"
+                    )
+                yield (column, int(stem)), Path(entry.path)
+
+
+def _check_tile(tile: Tile, file: Path, same: Path | None, zoom: int) -> None:
+    count = 1 << zoom
+    if max(tile) >= count:
+        raise InputError(
+            f"{file}: is tile {tile[0]}, {tile[1]} of zoom {zoom}, expected numbers below {count}; are the tiles of "
+            "another projection than Web Mercator, such as gdal2tiles' geodetic, or of one image?"
+        )
+    if same is not None:
+        raise InputError(
+            f"{file}: is the same tile as {same}, expected one file of tile {tile[0]}, {tile[1]} of zoom {zoom}; "
+            "remove one of them"
+        )
 
 
 def _numbered(path: Path) -> list[tuple[int, Path]]:
@@ -300,8 +333,11 @@ def _wider_zooms(found: Mapping[int, Mapping[Tile, Path]], chosen: int) -> list[
     ]
 
 
-def _check_seams(path: Path, files: Mapping[Tile, Path], zoom: int, *, tms: bool) -> bool:
-    """Whether tiles fit those that their numbers make their neighbours; False where seams show too little texture.
+def _check_seams(path: Path, files: Mapping[Tile, Path], zoom: int, *, tms: bool) -> str:
+    """Compare tiles with those that their numbers make their neighbours.
+
+    Returns:
+        Empty where they fit, or why that cannot be said.
 
     Raises:
         InputError: they fit in another order.
@@ -311,13 +347,13 @@ def _check_seams(path: Path, files: Mapping[Tile, Path], zoom: int, *, tms: bool
     read = ((read_tile(files[one])[0], read_tile(files[other])[0]) for one, other in drawn)  # two at a time in memory
     differences = np.array([_seam_differences(*pair) for pair in read if pair[0].shape == pair[1].shape])
     if not len(differences):
-        return False
+        return "no tile has a neighbour of its size in the next row"
     south, north, east = np.median(differences, axis=0)
     others = min(north, east)
     if min(south, others) > _CLEARLY_BETTER * max(south, others) or max(south, others) < _LEAST_DIFFERENCE:
-        return False
+        return "seams between tiles show no texture"
     if south < others:
-        return True
+        return ""
     if east < north:
         raise InputError(f"{path}: the tiles of zoom {zoom} fit as z/y/x, expected z/x/y; rename the folders and files")
     if tms:
