@@ -271,6 +271,20 @@ def test_the_zoom_follows_from_what_is_wanted(own_tiles: Path) -> None:
     assert f"--zoom {_ZOOM - 1}" in open_xyz_folder(own_tiles).notes[-1]
 
 
+def test_a_zoom_of_few_tiles_does_not_win_over_a_finer_one_that_shows_more(own_tiles: Path) -> None:
+    whole = open_xyz_folder(own_tiles)
+    inside, far = (
+        own_tiles / f"{_ZOOM - 1}/{whole.west // 2}/{whole.north // 2}.png",
+        own_tiles / f"{_ZOOM + 1}/0/0.png",
+    )
+    for file in (inside, far):
+        file.parent.mkdir(parents=True)
+        cv2.imwrite(str(file), _GROUND.image[:256, :256])
+    assert open_xyz_folder(own_tiles, ground_size_m=0.41).zoom == _ZOOM
+    assert f"tiles of zoom {_ZOOM} show other ground" in open_xyz_folder(own_tiles, zoom=_ZOOM - 1).notes[-1]
+    assert f"1 of 1 tiles of zoom {_ZOOM + 1} show other" in open_xyz_folder(own_tiles, ground_size_m=0.41).notes[-1]
+
+
 @pytest.mark.parametrize(
     ("profile", "ok"), [("mercator", True), ("global-mercator", True), ("geodetic", False), ("raster", False)]
 )
@@ -365,13 +379,20 @@ def test_kept_tiles_have_a_budget_in_bytes(own_tiles: Path, monkeypatch: pytest.
 
 
 def test_the_command_makes_a_map_of_xyz_tiles(tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["map", "aerial", "build", str(tmp_path / "map"), "--xyz", str(tiles)]) == 0
+    assert main(["map", "aerial", "build", str(tmp_path / "map"), "--xyz", str(tiles), "--datum-std", "2.5"]) == 0
     assert "zoom 19" in capsys.readouterr().out
     read = read_map(tmp_path / "map")
     datum = read.scenes[0].datum
     assert datum is not None
+    assert datum.position_std_m == 2.5
     assert np.abs(_DATUM.local(datum.latitude, datum.longitude)).max() < 60.0
     assert len(read.places[AERIAL]) > 10
     assert min(read.places[AERIAL].extents[:, 0]) == pytest.approx(384 * SIZE_M, rel=0.03)
     assert main(["map", "aerial", "build", str(tmp_path / "b"), "--geotiff", "a.tif", "--tms"]) == 1
     assert "go with --xyz" in capsys.readouterr().err
+    for std in ("-1", "nan"):
+        assert main(["map", "aerial", "build", str(tmp_path / "b"), "--xyz", str(tiles), "--datum-std", std]) == 1
+        assert "--datum-std is" in capsys.readouterr().err
+    words = ["map", "aerial", "build", str(tmp_path / "b"), "--photos", "a", "--exif", "b", "--datum-std", "1"]
+    assert main(words) == 1
+    assert "--datum-std goes with" in capsys.readouterr().err

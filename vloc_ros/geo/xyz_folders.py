@@ -45,7 +45,7 @@ _METADATA, _MERCATOR = "tilemapresource.xml", ("mercator", "global-mercator")
 _SEAMS, _CLEARLY_BETTER = 48, 0.6
 # mean difference, of 255, of seams without texture
 _LEAST_DIFFERENCE = 3.0
-# share of the next coarser zoom that lies beyond a zoom before it is pointed out
+# share of another zoom that lies beyond a zoom before it is pointed out, or chosen in its place
 _BEYOND = 0.1
 
 Tile = tuple[int, int]
@@ -129,7 +129,8 @@ def open_xyz_folder(
 
     Args:
         path: of the folder that holds the folders of zooms.
-        zoom: to read; None for the coarsest that shows `ground_size_m`, or the finest.
+        zoom: to read; None for the coarsest that shows `ground_size_m` of nearly all ground of the finer ones, or the
+            finest.
         ground_size_m: of the finest pixels that are wanted; None for those of the finest zoom.
         tms: rows count from the south.
 
@@ -258,8 +259,14 @@ def _choose_zoom(
     row = float(np.mean([y for _, y in files])) + 0.5
     latitude = float(np.degrees(np.arctan(np.sinh(np.pi * (1.0 - 2.0 * row / (1 << finest))))))
     tile_px = _tile_size(path, files)
-    fine = [one for one in found if ground_size_of(latitude, tile_px << one) <= SIZE_TOLERANCE * size_m]
-    return min(fine, default=finest)
+    fine = sorted(one for one in found if ground_size_of(latitude, tile_px << one) <= SIZE_TOLERANCE * size_m)
+    # of the world: of what a zoom shows, and of what finer ones show beyond it
+    most = max((len(found[one]) / 4**one for one in fine), default=0.0)
+    for one in fine:
+        beyond = max((_count_beyond(found, one, finer) / 4**finer for finer in fine if finer > one), default=0.0)
+        if beyond <= _BEYOND * most:
+            return one
+    return finest
 
 
 def _from_north(files: Mapping[Tile, Path], zoom: int) -> dict[Tile, Path]:
@@ -320,16 +327,21 @@ def _leave_out_repeated(files: Mapping[Tile, Path]) -> tuple[dict[Tile, Path], i
     return kept, len(files) - len(kept)
 
 
+def _count_beyond(found: Mapping[int, Mapping[Tile, Path]], one: int, other: int) -> int:
+    """How many tiles of the other zoom show ground beyond a zoom's, by the folder's own numbers: halves each zoom."""
+    if other < one:
+        covered = {(x >> (one - other), y >> (one - other)) for x, y in found[one]}
+        return sum(tile not in covered for tile in found[other])
+    return sum((x >> (other - one), y >> (other - one)) not in found[one] for x, y in found[other])
+
+
 def _wider_zooms(found: Mapping[int, Mapping[Tile, Path]], chosen: int) -> list[str]:
-    """What the next coarser zoom shows beyond the chosen one, by the folder's own numbers, halves of each other."""
-    coarser = found.get(chosen - 1, {})
-    covered = {(x // 2, y // 2) for x, y in found[chosen]}
-    beyond = sum(tile not in covered for tile in coarser)
-    if beyond <= _BEYOND * len(coarser):
-        return []
-    zoom = chosen - 1
+    """What the next coarser and the next finer zoom show beyond the chosen one."""
+    beyond = {zoom: _count_beyond(found, chosen, zoom) for zoom in (chosen - 1, chosen + 1) if zoom in found}
     return [
-        f"{beyond} of {len(coarser)} tiles of zoom {zoom} show other ground: --zoom {zoom} makes a map of all of them"
+        f"{count} of {len(found[zoom])} tiles of zoom {zoom} show other ground: --zoom {zoom} makes a map of them"
+        for zoom, count in beyond.items()
+        if count > _BEYOND * len(found[zoom])
     ]
 
 
