@@ -30,6 +30,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.retrieval.tile_encoder import AERIAL
 from vloc_ros.geo import xyz_ground
 from vloc_ros.geo.ground_images import GroundImage
+from vloc_ros.geo.ground_tiles import lay_blocks
 from vloc_ros.geo.xyz_folders import open_xyz_folder, read_tile
 from vloc_ros.geo.xyz_ground import XyzGround, read_xyz
 from vloc_ros.storage.maps import read_map
@@ -151,6 +152,23 @@ def test_missing_tiles_are_holes_and_counted(own_tiles: Path) -> None:
     _, before = read_xyz(own_tiles).ground[0].read(*everything)
     assert before[300:450, 300:450].all()
     assert (before & ~shown).sum() == pytest.approx(256**2, rel=0.02)
+
+
+def test_blocks_without_tiles_are_not_read(tmp_path: Path) -> None:
+    _write(tmp_path, _GROUND, _DATUM, _ZOOM)
+    latitude, longitude, _ = _DATUM.geodetic(np.array([3000.0, 2000.0, 0.0]))
+    _write(tmp_path, _GROUND, Datum(latitude, longitude), _ZOOM)
+    ground = read_xyz(tmp_path).ground[0]
+    sizes_m = [ground.ground_size_m, 2 * ground.ground_size_m]
+    laid = {(block.name, block.squares) for block in lay_blocks([ground], sizes_m, tile_px=256)}
+    shown = set()
+    for size_m in sizes_m:
+        raster = ground.resample(size_m)
+        for block in lay_blocks([GroundImage(*raster.read(slice(0, None), slice(0, None)), 0.0, 0.0, size_m)], [size_m],
+                                tile_px=256):  # fmt: skip
+            shown.add((block.name, block.squares))
+    assert shown <= laid
+    assert len(laid) <= 1.5 * len(shown)
 
 
 def test_tiles_that_repeat_one_picture_show_no_ground(own_tiles: Path) -> None:

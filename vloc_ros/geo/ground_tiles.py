@@ -85,14 +85,21 @@ class TileBlock:
         """(2,) row and column of its upper left pixel in the raster."""
         return np.asarray(np.maximum(self.middle(self.squares[0]) - self.half, 0))
 
+    def may_show(self) -> bool:
+        """Whether the raster may show ground there."""
+        return self.raster.may_show(*self._part())
+
     def read(self) -> tuple[Array, Array]:
         """Its pixels as far as the raster has them, and where they show ground."""
+        return self.raster.read(*self._part())
+
+    def _part(self) -> tuple[slice, slice]:
         (top, left), (bottom, right) = self.first.tolist(), (self.middle(self.squares[-1]) + self.half).tolist()
-        return self.raster.read(slice(top, bottom), slice(left, right))
+        return slice(top, bottom), slice(left, right)
 
 
 def lay_blocks(ground: Sequence[GroundRaster], sizes_m: Sequence[float], *, tile_px: int) -> Iterator[TileBlock]:
-    """All ground in squares, at each of the ground sizes that a raster can show."""
+    """All ground in squares, at each of the ground sizes that a raster can show; blocks without any are left out."""
     half = tile_px // 2
     for number, one in enumerate(ground):
         for size_m in sizes_m:
@@ -104,7 +111,9 @@ def lay_blocks(ground: Sequence[GroundRaster], sizes_m: Sequence[float], *, tile
                 for left in columns[::_TOGETHER]:
                     across = columns[left : left + _TOGETHER]
                     squares = tuple((row, column) for row in rows[top : top + _TOGETHER] for column in across)
-                    yield TileBlock(f"{number}/{size_m:g}m", raster, squares, half)
+                    block = TileBlock(f"{number}/{size_m:g}m", raster, squares, half)
+                    if block.may_show():
+                        yield block
 
 
 class TileFinder:

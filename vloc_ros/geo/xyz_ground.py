@@ -116,16 +116,25 @@ class XyzGround:
         check_coarser(ground_size_m, self._folder.ground_size_m)
         return XyzGround(self._folder, self._datum, self._box, ground_size_m)
 
+    def may_show(self, rows: slice, columns: slice) -> bool:
+        """See `GroundRaster`."""
+        width, height = self.size
+        (left, right, _), (top, bottom, _) = columns.indices(width), rows.indices(height)
+        # parallels and meridians bend by less than a pixel within a part, for which tiles are looked up beyond it too
+        low, high = self._tiles_of(self._project(np.linspace(left, right, 3), np.linspace(top, bottom, 3)))
+        return any(
+            self._file_of((column, row)) is not None
+            for row in range(low[1], high[1] + 1)
+            for column in range(low[0], high[0] + 1)
+        )
+
     def read(self, rows: slice, columns: slice) -> tuple[Array, Array]:
         """See `GroundRaster`."""
         width, height = self.size
         across, down = range(*columns.indices(width)), range(*rows.indices(height))
         column_nodes, of_columns = interpolate_nodes(across, _STEP_PX)
         row_nodes, of_rows = interpolate_nodes(down, _STEP_PX)
-        x = self.left_m + self.ground_size_m * (column_nodes + 0.5)
-        y = self.top_m - self.ground_size_m * (row_nodes + 0.5)
-        places = np.stack(np.meshgrid(x, y), axis=-1)
-        pixels = np.stack(self._folder.pixels(*self._datum.geodetic_of_ground(places)), axis=-1)
+        pixels = self._project(column_nodes, row_nodes)
         canvas, shown, origin = self._lay(pixels)
         if not shown.any():
             return np.zeros((len(down), len(across), 3), np.uint8), np.zeros((len(down), len(across)), bool)
@@ -136,6 +145,22 @@ class XyzGround:
         covered = cv2.remap(shown, *to, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         return np.asarray(image), np.asarray(covered >= _ALL_GROUND)
 
+    def _project(self, columns: Array, rows: Array) -> Array:
+        """(R, C, 2) columns and rows of the world's pixels, of (C,) columns and (R,) rows of this ground."""
+        x = self.left_m + self.ground_size_m * (columns + 0.5)
+        y = self.top_m - self.ground_size_m * (rows + 0.5)
+        places = np.stack(np.meshgrid(x, y), axis=-1)
+        return np.stack(self._folder.pixels(*self._datum.geodetic_of_ground(places)), axis=-1)
+
+    def _tiles_of(self, pixels: Array) -> tuple[Array, Array]:
+        """(2,) column and row of the first and of the last tile that (R, C, 2) pixels of the world need."""
+        beyond = 2.0 ** (self._halved + 1)
+        low, high = pixels.min(axis=(0, 1)) - beyond, pixels.max(axis=(0, 1)) + beyond
+        return (low // self._folder.tile_px).astype(int), (high // self._folder.tile_px).astype(int)
+
+    def _file_of(self, tile: Tile) -> Path | None:
+        return self._folder.files.get((tile[0] % (1 << self._folder.zoom), tile[1]))
+
     def _lay(self, pixels: Array) -> tuple[Array, Array, Array]:
         """The tiles that pixels of the world lie in, side by side and nearly as coarse as this ground.
 
@@ -143,9 +168,8 @@ class XyzGround:
             (H, W, 3) uint8 pixels, (H, W) uint8 255 where there is ground, and (2,) the world's column and row of their
             upper left corner.
         """
-        side, beyond = self._folder.tile_px >> self._halved, 2.0 ** (self._halved + 1)
-        low = ((pixels.min(axis=(0, 1)) - beyond) // self._folder.tile_px).astype(int)
-        high = ((pixels.max(axis=(0, 1)) + beyond) // self._folder.tile_px).astype(int)
+        side = self._folder.tile_px >> self._halved
+        low, high = self._tiles_of(pixels)
         columns, rows = (high - low + 1).tolist()
         canvas, shown = (
             np.zeros((rows * side, columns * side, 3), np.uint8),
@@ -163,8 +187,7 @@ class XyzGround:
 
     def _read_file(self, tile: Tile) -> tuple[Array, Array] | None:
         """Pixels of a tile, halved as often as the canvas's, and 255 where it is opaque; None where there is none."""
-        folder = self._folder
-        file = folder.files.get((tile[0] % (1 << folder.zoom), tile[1]))
+        folder, file = self._folder, self._file_of(tile)
         if file is None:
             return None
         image, opaque = read_tile(file)
