@@ -85,15 +85,13 @@ class TileBlock:
         """(2,) row and column of its upper left pixel in the raster."""
         return np.asarray(np.maximum(self.middle(self.squares[0]) - self.half, 0))
 
-    def may_show(self) -> bool:
-        """Whether the raster may show ground there."""
-        return self.raster.may_show(*self._part())
-
     def read(self) -> tuple[Array, Array]:
         """Its pixels as far as the raster has them, and where they show ground."""
-        return self.raster.read(*self._part())
+        return self.raster.read(*self.part)
 
-    def _part(self) -> tuple[slice, slice]:
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """Its rows and columns in the raster, whose lower right edge they may exceed."""
         (top, left), (bottom, right) = self.first.tolist(), (self.middle(self.squares[-1]) + self.half).tolist()
         return slice(top, bottom), slice(left, right)
 
@@ -108,12 +106,24 @@ def lay_blocks(ground: Sequence[GroundRaster], sizes_m: Sequence[float], *, tile
             raster = one.resample(max(size_m, one.ground_size_m))
             columns, rows = (range(-(-length // half)) for length in raster.size)
             for top in rows[::_TOGETHER]:
+                strip = []
                 for left in columns[::_TOGETHER]:
                     across = columns[left : left + _TOGETHER]
                     squares = tuple((row, column) for row in rows[top : top + _TOGETHER] for column in across)
-                    block = TileBlock(f"{number}/{size_m:g}m", raster, squares, half)
-                    if block.may_show():
-                        yield block
+                    strip.append(TileBlock(f"{number}/{size_m:g}m", raster, squares, half))
+                yield from _shown(strip)
+
+
+def _shown(strip: Sequence[TileBlock]) -> Iterator[TileBlock]:
+    """Those of blocks beside each other that may show ground; many without any are left out at once."""
+    (rows, first), (_, last) = strip[0].part, strip[-1].part
+    if not strip[0].raster.may_show(rows, slice(first.start, last.stop)):
+        return
+    if len(strip) == 1:
+        yield strip[0]
+        return
+    yield from _shown(strip[: len(strip) // 2])
+    yield from _shown(strip[len(strip) // 2 :])
 
 
 class TileFinder:

@@ -31,6 +31,8 @@ from vloc_ros.geo.xyz_folders import Tile, XyzFolder, open_xyz_folder, read_tile
 
 # pixels between places that are projected; those between are interpolated, to some thousandths of a pixel
 _STEP_PX = 64
+# parallels and meridians bend by less than a pixel within so many
+_BENT_PX = 1024
 # of a pixel that is of ground alone, of 255
 _ALL_GROUND = 250
 # tiles in memory: a row of parts is read along three rows of tiles. Some hundred of 256 pixels, whatever their size
@@ -120,8 +122,14 @@ class XyzGround:
         """See `GroundRaster`."""
         width, height = self.size
         (left, right, _), (top, bottom, _) = columns.indices(width), rows.indices(height)
-        # parallels and meridians bend by less than a pixel within a part, for which tiles are looked up beyond it too
-        low, high = self._tiles_of(self._project(np.linspace(left, right, 3), np.linspace(top, bottom, 3)))
+        x, y = (np.linspace(a, b, 3 + (b - a) // _BENT_PX) for a, b in ((left, right), (top, bottom)))
+        low, high = (tile.tolist() for tile in self._tiles_of(self._project(x, y)))
+        columns_wide, rows_high = high[0] - low[0], high[1] - low[1]
+        files, world = self._folder.files, 1 << self._folder.zoom
+        if (columns_wide + 1) * (rows_high + 1) > len(files):
+            return any(
+                (column - low[0]) % world <= columns_wide and 0 <= row - low[1] <= rows_high for column, row in files
+            )
         return any(
             self._file_of((column, row)) is not None
             for row in range(low[1], high[1] + 1)
