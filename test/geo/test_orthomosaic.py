@@ -155,6 +155,14 @@ def test_maps_without_a_view_of_the_ground_are_refused(images: Path, tmp_path: P
         read_orthomosaic(whole, images, ground_size_m=0.01)
 
 
+@pytest.mark.parametrize("name", ["../0.png", "/etc/hostname", ""])
+def test_names_of_keyframes_that_leave_the_folder_are_refused(images: Path, name: str) -> None:
+    whole = _make_map(_poses())
+    names = (name, *whole.keyframes.names[1:])
+    with pytest.raises(InputError, match=r"map flight: name is .* expected an image below"):
+        read_orthomosaic(replace(whole, keyframes=replace(whole.keyframes, names=names)), images)
+
+
 def test_keyframes_that_look_elsewhere_are_named(images: Path) -> None:
     poses = _poses()
     poses[3] = Pose(

@@ -13,6 +13,9 @@
 # limitations under the License.
 
 import shutil
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import cv2
@@ -25,9 +28,11 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.retrieval.tile_encoder import AERIAL
+from vloc_ros.geo import xyz_ground
 from vloc_ros.geo.ground_images import GroundImage
-from vloc_ros.geo.xyz_folders import open_xyz_folder
-from vloc_ros.geo.xyz_ground import read_xyz
+from vloc_ros.geo.ground_tiles import lay_blocks
+from vloc_ros.geo.xyz_folders import open_xyz_folder, read_tile
+from vloc_ros.geo.xyz_ground import XyzGround, read_xyz
 from vloc_ros.storage.maps import read_map
 
 _GROUND = make_ground(5, side_px=700)
@@ -149,6 +154,23 @@ def test_missing_tiles_are_holes_and_counted(own_tiles: Path) -> None:
     assert (before & ~shown).sum() == pytest.approx(256**2, rel=0.02)
 
 
+def test_blocks_without_tiles_are_not_read(tmp_path: Path) -> None:
+    _write(tmp_path, _GROUND, _DATUM, _ZOOM)
+    latitude, longitude, _ = _DATUM.geodetic(np.array([3000.0, 2000.0, 0.0]))
+    _write(tmp_path, _GROUND, Datum(latitude, longitude), _ZOOM)
+    ground = read_xyz(tmp_path).ground[0]
+    sizes_m = [ground.ground_size_m, 2 * ground.ground_size_m]
+    laid = {(block.name, block.squares) for block in lay_blocks([ground], sizes_m, tile_px=256)}
+    shown = set()
+    for size_m in sizes_m:
+        raster = ground.resample(size_m)
+        for block in lay_blocks([GroundImage(*raster.read(slice(0, None), slice(0, None)), 0.0, 0.0, size_m)], [size_m],
+                                tile_px=256):  # fmt: skip
+            shown.add((block.name, block.squares))
+    assert shown <= laid
+    assert len(laid) <= 1.5 * len(shown)
+
+
 def test_tiles_that_repeat_one_picture_show_no_ground(own_tiles: Path) -> None:
     files = open_xyz_folder(own_tiles).files
     sign = cv2.putText(np.full((256, 256, 3), 200, np.uint8), "no imagery", (20, 120), 0, 1.0, (0, 0, 0))
@@ -202,6 +224,55 @@ def test_what_cannot_be_checked_is_said(own_tiles: Path) -> None:
     assert not out.exists()
 
 
+def test_a_single_row_says_that_no_seam_was_compared(own_tiles: Path) -> None:
+    whole = open_xyz_folder(own_tiles)
+    for (_, y), file in whole.files.items():
+        if y != whole.north:
+            file.unlink()
+    assert "no tile has a neighbour" in open_xyz_folder(own_tiles).notes[1]
+
+
+def test_tiles_of_formats_that_are_not_read_are_counted(own_tiles: Path) -> None:
+    files = open_xyz_folder(own_tiles).files
+    first, second, third = list(files.values())[:3]
+    first.rename(first.with_suffix(".webp"))
+    second.rename(second.with_suffix(".TIF"))
+    third.with_suffix(".pgw").write_text("0.2\n")  # beside the tile that it describes
+    notes = open_xyz_folder(own_tiles).notes
+    assert [note for note in notes if "passed over" in note] == [
+        f"1 .{suffix} tiles of zoom {_ZOOM} are passed over: convert them to .png" for suffix in ("tif", "webp")
+    ]
+    for file in list(files.values())[2:]:
+        file.unlink()
+    with pytest.raises(InputError, match=r"found 1 \.pgw files .*, 1 \.tif files .*, 1 \.webp files of zoom 19"):
+        open_xyz_folder(own_tiles)
+
+
+def test_two_files_of_one_tile_are_refused(own_tiles: Path) -> None:
+    file = next(iter(open_xyz_folder(own_tiles).files.values()))
+    for other in (file.with_suffix(".jpg"), file.with_stem(f"0{file.stem}")):
+        cv2.imwrite(str(other), _GROUND.image[:256, :256])
+        with pytest.raises(InputError, match="is the same tile as"):
+            open_xyz_folder(own_tiles)
+        other.unlink()
+    again = own_tiles / f"0{_ZOOM}" / file.parent.name
+    shutil.copytree(file.parent, again)
+    with pytest.raises(InputError, match="is the same tile as"):
+        open_xyz_folder(own_tiles)
+
+
+def test_tiles_that_are_no_files_are_refused(own_tiles: Path) -> None:
+    file = next(iter(open_xyz_folder(own_tiles).files.values()))
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(InputError, match="expected a file with a tile"):
+        open_xyz_folder(own_tiles)
+    file.rmdir()
+    file.symlink_to(own_tiles / "nothing.png")
+    with pytest.raises(InputError, match="expected a file with a tile"):
+        open_xyz_folder(own_tiles)
+
+
 def test_the_zoom_follows_from_what_is_wanted(own_tiles: Path) -> None:
     coarser = make_ground(5, side_px=700)
     _write(own_tiles, coarser, _DATUM, _ZOOM - 1)
@@ -216,6 +287,20 @@ def test_the_zoom_follows_from_what_is_wanted(own_tiles: Path) -> None:
     for file in sorted((own_tiles / str(_ZOOM)).iterdir())[1:]:
         shutil.rmtree(file)
     assert f"--zoom {_ZOOM - 1}" in open_xyz_folder(own_tiles).notes[-1]
+
+
+def test_a_zoom_of_few_tiles_does_not_win_over_a_finer_one_that_shows_more(own_tiles: Path) -> None:
+    whole = open_xyz_folder(own_tiles)
+    inside, far = (
+        own_tiles / f"{_ZOOM - 1}/{whole.west // 2}/{whole.north // 2}.png",
+        own_tiles / f"{_ZOOM + 1}/0/0.png",
+    )
+    for file in (inside, far):
+        file.parent.mkdir(parents=True)
+        cv2.imwrite(str(file), _GROUND.image[:256, :256])
+    assert open_xyz_folder(own_tiles, ground_size_m=0.41).zoom == _ZOOM
+    assert f"tiles of zoom {_ZOOM} show other ground" in open_xyz_folder(own_tiles, zoom=_ZOOM - 1).notes[-1]
+    assert f"1 of 1 tiles of zoom {_ZOOM + 1} show other" in open_xyz_folder(own_tiles, ground_size_m=0.41).notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -263,14 +348,69 @@ def test_damaged_folders_are_refused(own_tiles: Path, tmp_path: Path) -> None:
         read_xyz(own_tiles).ground[0].read(slice(0, None), slice(0, None))
 
 
+def _png_of(width: int, height: int) -> bytes:
+    """A PNG file of zeros, of a few bytes for a million pixels."""
+    rows = zlib.compress(bytes((width + 1) * height), 9)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("side", [0, 2049])
+def test_tiles_of_sizes_that_none_has_are_named_and_not_decoded(
+    own_tiles: Path, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    first = own_tiles / "1" / "0" / "0.png"  # alone in its zoom: its size is that of all
+    first.parent.mkdir(parents=True)
+    first.write_bytes(_png_of(side, side))
+    with pytest.raises(InputError, match="expected 1 to 2048 each way"):
+        read_tile(first)
+    with pytest.raises(InputError, match=f"0.png: has {side}x{side} pixels"):
+        open_xyz_folder(own_tiles, zoom=1)
+
+
+def test_seams_hold_two_tiles_in_memory_at_a_time(own_tiles: Path) -> None:
+    side = 1024
+    files = open_xyz_folder(own_tiles).files
+    for number, file in enumerate(files.values()):
+        cv2.imwrite(str(file), np.full((side, side, 3), number, np.uint8))
+    tracemalloc.start()
+    open_xyz_folder(own_tiles)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(files) > 12
+    assert peak < 12 * side**2 * 3
+
+
+def test_kept_tiles_have_a_budget_in_bytes(own_tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xyz_ground, "_KEPT_BYTES", 3 * 4 * 256**2)
+    fine = XyzGround.of(open_xyz_folder(own_tiles), _DATUM)
+    coarse = fine.resample(2 * fine.ground_size_m)
+    kept = []
+    for raster in (fine, coarse):
+        raster.read(slice(0, None), slice(0, None))
+        kept.append(raster._read_tile.cache_info().currsize)
+    assert kept == [3, 12]
+
+
 def test_the_command_makes_a_map_of_xyz_tiles(tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["map", "aerial", "build", str(tmp_path / "map"), "--xyz", str(tiles)]) == 0
+    assert main(["map", "aerial", "build", str(tmp_path / "map"), "--xyz", str(tiles), "--datum-std", "2.5"]) == 0
     assert "zoom 19" in capsys.readouterr().out
     read = read_map(tmp_path / "map")
     datum = read.scenes[0].datum
     assert datum is not None
+    assert datum.position_std_m == 2.5
     assert np.abs(_DATUM.local(datum.latitude, datum.longitude)).max() < 60.0
     assert len(read.places[AERIAL]) > 10
     assert min(read.places[AERIAL].extents[:, 0]) == pytest.approx(384 * SIZE_M, rel=0.03)
     assert main(["map", "aerial", "build", str(tmp_path / "b"), "--geotiff", "a.tif", "--tms"]) == 1
     assert "go with --xyz" in capsys.readouterr().err
+    for std in ("-1", "nan"):
+        assert main(["map", "aerial", "build", str(tmp_path / "b"), "--xyz", str(tiles), "--datum-std", std]) == 1
+        assert "--datum-std is" in capsys.readouterr().err
+    words = ["map", "aerial", "build", str(tmp_path / "b"), "--photos", "a", "--exif", "b", "--datum-std", "1"]
+    assert main(words) == 1
+    assert "--datum-std goes with" in capsys.readouterr().err

@@ -200,6 +200,25 @@ def test_tiles_that_are_placed_differently_do_not_take_the_placement_of_others()
     assert find_tile_index(alike) is not None
 
 
+@pytest.mark.parametrize(
+    ("datum", "said"),
+    [
+        (TILES_DATUM, False),
+        (replace(TILES_DATUM, position_std_m=0.0), True),
+        (replace(map_datum(), position_std_m=0.0), False),  # of an orthomosaic of the map
+    ],
+)
+def test_the_command_says_what_is_taken_as_exact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], datum: Datum, said: bool
+) -> None:
+    write_map(make_landmarks(), tmp_path / "landmarks")
+    write_map(with_datum(make_tiles(), datum), tmp_path / "tiles")
+    words = ["map", "aerial", "add", str(tmp_path / "landmarks"), "--tiles", str(tmp_path / "tiles")]
+    assert main([*words, "--out", str(tmp_path / "both"), "--ground-z", "0"]) == 0
+    error = capsys.readouterr().err
+    assert ("taken as exact" in error and "--datum-std METRES" in error) == said
+
+
 def test_the_command_adds_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_map(make_landmarks(), tmp_path / "landmarks")
     write_map(make_tiles(), tmp_path / "tiles")

@@ -26,6 +26,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vloc_ros.cli.source_options import note
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -53,9 +55,20 @@ def run(args: argparse.Namespace) -> int:
     if args.out.resolve() in (args.map.resolve(), args.tiles.resolve()):
         raise InputError(f"--out is {args.out}, a map that is read; name another folder, it is not changed in place")
     out = map_at(args.out)
-    landmark_map = add_aerial_tiles(
-        read_map(args.map), read_map(args.tiles), frame_id=args.frame_id, ground_z_m=args.ground_z
-    )
+    own, tiles = read_map(args.map), read_map(args.tiles)
+    landmark_map = add_aerial_tiles(own, tiles, frame_id=args.frame_id, ground_z_m=args.ground_z)
+    datum, of_landmarks = tiles.scene().datum, own.scene(args.frame_id).datum
+    assert datum is not None  # else they could not be placed
+    assert of_landmarks is not None
+    is_own = (datum.latitude, datum.longitude) == (
+        of_landmarks.latitude,
+        of_landmarks.longitude,
+    )  # an orthomosaic of it
+    if datum.position_std_m == 0 and not is_own:
+        note(
+            "where the tiles lie on Earth is taken as exact: their datum states no uncertainty; state it with "
+            "`vloc map aerial build --datum-std METRES`"
+        )
     digest = write_map(landmark_map, args.out)
     print(f"{len(landmark_map.places[AERIAL])} aerial tiles beside {len(landmark_map.points)} points")
     print(f"map {digest[:12]} {out}, {map_bytes(args.out) / 1e6:.1f} MB")

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 from vloc_ros.cli.map_georeference import add_table_options, heights_from
 
 if TYPE_CHECKING:
+    from vloc_ros.core.geometry.geodetic import Datum
     from vloc_ros.geo.aerial_sources import AerialSource
 
 
@@ -83,6 +84,12 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="METRES",
         help="of the ground above the ellipsoid (default: unknown, of --orthomosaic-from by its datum)",
     )
+    parser.add_argument(
+        "--datum-std",
+        type=float,
+        metavar="METRES",
+        help="standard deviation of where --geotiff, --tiles or --xyz lies, along each axis (default: 0, exact)",
+    )
     parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map (default: map)")
 
 
@@ -104,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     landmark_map = make_aerial_map(
         source.ground,
         name=args.map.resolve().name,
-        datum=source.datum if args.datum_height is None else replace(source.datum, altitude_m=args.datum_height),
+        datum=_datum(args, source),
         ground_sizes_m=[finest * 2**level for level in range(args.levels)],
         frame_id=args.frame_id,
         progress=bar,
@@ -115,6 +122,14 @@ def run(args: argparse.Namespace) -> int:
     print(f"{len(places)} aerial tiles, {map_bytes(args.map) / len(places) / 1000:.0f} kB a tile")
     print(f"map {digest[:12]} {out}")
     return 0
+
+
+def _datum(args: argparse.Namespace, source: AerialSource) -> Datum:
+    """That of the source, with what only the user knows of it."""
+    datum = source.datum
+    if args.datum_height is not None:
+        datum = replace(datum, altitude_m=args.datum_height)
+    return datum if args.datum_std is None else replace(datum, position_std_m=args.datum_std)
 
 
 def _read(args: argparse.Namespace) -> AerialSource:
@@ -166,6 +181,13 @@ def _refuse_unused(args: argparse.Namespace) -> None:
         raise InputError(f"{', '.join(given)}: of --photos, found another source, which says it; leave it out")
     if (args.zoom is not None or args.tms) and not args.xyz:
         raise InputError("--zoom and --tms go with --xyz; leave them out")
+    if args.datum_std is not None:
+        if args.photos or args.orthomosaic_from:
+            raise InputError(
+                "--datum-std goes with --geotiff, --tiles or --xyz, found a source that states its own; leave it out"
+            )
+        if not 0 <= args.datum_std < float("inf"):
+            raise InputError(f"--datum-std is {args.datum_std:g}, expected 0 m or more")
     if args.ground_height is not None and args.height_column is None:
         raise InputError("--ground-height goes with --height-column and --height-reference; give them, or leave it out")
     if args.ground_height is not None and not abs(args.ground_height) < float("inf"):

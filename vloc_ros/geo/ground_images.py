@@ -56,6 +56,10 @@ class GroundRaster(Protocol):
         """The same ground in coarser pixels; finer ones would show nothing more."""
         ...
 
+    def may_show(self, rows: slice, columns: slice) -> bool:
+        """Whether a part may show ground; False, without reading it, where it surely shows none."""
+        ...
+
     def read(self, rows: slice, columns: slice) -> tuple[Array, Array]:
         """(H, W, 3) or (H, W) uint8 pixels of a part, and (H, W) bool where they show ground."""
         ...
@@ -96,6 +100,10 @@ class GroundImage:
         """Width and height, pixels."""
         height, width = self.shown.shape
         return width, height
+
+    def may_show(self, rows: slice, columns: slice) -> bool:
+        """See `GroundRaster`."""
+        return bool(self.shown[rows, columns].any())
 
     def read(self, rows: slice, columns: slice) -> tuple[Array, Array]:
         """See `GroundRaster`."""

@@ -87,12 +87,17 @@ class TileBlock:
 
     def read(self) -> tuple[Array, Array]:
         """Its pixels as far as the raster has them, and where they show ground."""
+        return self.raster.read(*self.part)
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """Its rows and columns in the raster, whose lower right edge they may exceed."""
         (top, left), (bottom, right) = self.first.tolist(), (self.middle(self.squares[-1]) + self.half).tolist()
-        return self.raster.read(slice(top, bottom), slice(left, right))
+        return slice(top, bottom), slice(left, right)
 
 
 def lay_blocks(ground: Sequence[GroundRaster], sizes_m: Sequence[float], *, tile_px: int) -> Iterator[TileBlock]:
-    """All ground in squares, at each of the ground sizes that a raster can show."""
+    """All ground in squares, at each of the ground sizes that a raster can show; blocks without any are left out."""
     half = tile_px // 2
     for number, one in enumerate(ground):
         for size_m in sizes_m:
@@ -101,10 +106,24 @@ def lay_blocks(ground: Sequence[GroundRaster], sizes_m: Sequence[float], *, tile
             raster = one.resample(max(size_m, one.ground_size_m))
             columns, rows = (range(-(-length // half)) for length in raster.size)
             for top in rows[::_TOGETHER]:
+                strip = []
                 for left in columns[::_TOGETHER]:
                     across = columns[left : left + _TOGETHER]
                     squares = tuple((row, column) for row in rows[top : top + _TOGETHER] for column in across)
-                    yield TileBlock(f"{number}/{size_m:g}m", raster, squares, half)
+                    strip.append(TileBlock(f"{number}/{size_m:g}m", raster, squares, half))
+                yield from _shown(strip)
+
+
+def _shown(strip: Sequence[TileBlock]) -> Iterator[TileBlock]:
+    """Those of blocks beside each other that may show ground; many without any are left out at once."""
+    (rows, first), (_, last) = strip[0].part, strip[-1].part
+    if not strip[0].raster.may_show(rows, slice(first.start, last.stop)):
+        return
+    if len(strip) == 1:
+        yield strip[0]
+        return
+    yield from _shown(strip[: len(strip) // 2])
+    yield from _shown(strip[len(strip) // 2 :])
 
 
 class TileFinder:

@@ -37,6 +37,7 @@ from vloc_ros.core.sources import Progress, silent
 from vloc_ros.geo.aerial_sources import AerialSource, check_not_finer
 from vloc_ros.geo.ground_images import GroundImage, interpolate_nodes
 from vloc_ros.geo.photo_mosaic import check_raster_size
+from vloc_ros.geo.position_tables import check_image_name
 from vloc_ros.storage.images import read_image
 
 # a camera that looks further away from straight down sees too much of what stands on the ground from the side
@@ -136,6 +137,8 @@ def _find_cameras(landmark_map: LandmarkMap, images: Path) -> tuple[list[_Camera
             "a flight with the camera down"
         )
     names = [keyframes.names[k] for k in np.flatnonzero(down)]
+    for name in names:
+        check_image_name(name, images, where=f"the map {landmark_map.name}")
     missing = [name for name in names if not (images / name).is_file()]
     if missing:
         raise InputError(

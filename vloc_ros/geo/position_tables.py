@@ -168,9 +168,14 @@ def image_of(path: Path, row: Row, folder: Path) -> Path:
         InputError: the name is empty, or leads out of the folder; the message names the line.
     """
     name = row.get("name", "")
-    if not name or "\0" in name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
-        raise InputError(f"{path}, line {row.line}: name is {name!r}, expected an image below {folder}; correct it")
+    check_image_name(name, folder, where=f"{path}, line {row.line}")
     return folder / name
+
+
+def check_image_name(name: str, folder: Path, *, where: str) -> None:
+    """Raise InputError, which says where the name is from, if it is empty or leads out of the folder."""
+    if not name or "\0" in name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+        raise InputError(f"{where}: name is {name!r}, expected an image below {folder}; correct it")
 
 
 def column_of(path: Path, rows: Sequence[Row], name: str) -> Array:

@@ -20,6 +20,7 @@ A tile of zoom z is one of 2^z by 2^z that the world is cut into; y counts from 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ from vloc_ros.storage.images import SUFFIXES, read_image_size, read_opaque_image
 from vloc_ros.storage.text import naming_file
 
 _MOST_ZOOM = 26
+# side of a tile, pixels: a few kilobytes may hold an image that fills the memory
+_MOST_TILE_PX = 2048
 _EQUATOR_M, _ECCENTRICITY2 = 6378137.0, 0.00669437999014
 # what gdal2tiles writes beside tiles, and the profiles that it calls Web Mercator
 _METADATA, _MERCATOR = "tilemapresource.xml", ("mercator", "global-mercator")
@@ -42,7 +45,7 @@ _METADATA, _MERCATOR = "tilemapresource.xml", ("mercator", "global-mercator")
 _SEAMS, _CLEARLY_BETTER = 48, 0.6
 # mean difference, of 255, of seams without texture
 _LEAST_DIFFERENCE = 3.0
-# share of the next coarser zoom that lies beyond a zoom before it is pointed out
+# share of another zoom that lies beyond a zoom before it is pointed out, or chosen in its place
 _BEYOND = 0.1
 
 Tile = tuple[int, int]
@@ -126,7 +129,8 @@ def open_xyz_folder(
 
     Args:
         path: of the folder that holds the folders of zooms.
-        zoom: to read; None for the coarsest that shows `ground_size_m`, or the finest.
+        zoom: to read; None for the coarsest that shows `ground_size_m` of nearly all ground of the finer ones, or the
+            finest.
         ground_size_m: of the finest pixels that are wanted; None for those of the finest zoom.
         tms: rows count from the south.
 
@@ -135,14 +139,14 @@ def open_xyz_folder(
             rows count from the other side, or that folders are rows.
     """
     _check_profile(path)
-    found = _list_zooms(path)
+    found, others = _list_zooms(path)
     chosen = _choose_zoom(path, found, zoom, ground_size_m, tms=tms)
     listed = _from_north(found[chosen], chosen) if tms else found[chosen]
     tile_px = _tile_size(path, listed)
     files, repeated = _leave_out_repeated(listed)
     if not files:
         raise InputError(f"{path}: all {repeated} tiles of zoom {chosen} show the same, expected ground with texture")
-    checked = _check_seams(path, files, chosen, tms=tms)
+    unknown = _check_seams(path, files, chosen, tms=tms)
     west, columns = _span(sorted({x for x, _ in files}), 1 << chosen)
     rows = [y for _, y in files]
     north, height = min(rows), max(rows) - min(rows) + 1
@@ -151,8 +155,12 @@ def open_xyz_folder(
         f"{columns * height - len(files)} of their rectangle of {columns}x{height} missing"
         + (f", {repeated} of them since they repeat one picture" if repeated else "")
     ]
-    if not checked:
-        notes.append("which way rows count is not known: seams between tiles show no texture")
+    if unknown:
+        notes.append(f"which way rows count is not known: {unknown}")
+    notes += [
+        f"{count} {suffix} tiles of zoom {zoom} are passed over: convert them to .png"
+        for (zoom, suffix), count in sorted(others.items())
+    ]
     notes += _wider_zooms(found, chosen)
     return XyzFolder(path, chosen, files, west, columns, north, height, tile_px, tuple(notes))
 
@@ -170,34 +178,62 @@ def _check_profile(path: Path) -> None:
         )
 
 
-def _list_zooms(path: Path) -> dict[int, dict[Tile, Path]]:
-    """The files of each zoom by column and row, as the folder numbers them."""
-    zooms = {}
+def _list_zooms(path: Path) -> tuple[dict[int, dict[Tile, Path]], Counter[tuple[int, str]]]:
+    """The files of each zoom by column and row, as the folder numbers them.
+
+    And how many tiles of each zoom and suffix there are in no format that is read.
+    """
+    zooms: dict[int, dict[Tile, Path]] = {}
+    others = Counter[tuple[int, str]]()
     for number, folder in _numbered(path):
         if number > _MOST_ZOOM:
             raise InputError(f"{folder}: is zoom {number}, expected {_MOST_ZOOM} at most; name the folder of zooms")
-        if files := dict(_list_tiles(folder, 1 << number)):
-            zooms[number] = files
-    if not zooms:
-        raise InputError(
-            f"{path}: holds no tiles z/x/y.png or .jpg, expected the folder that holds those of the zooms; name that "
-            "one, and convert tiles of other formats"
-        )
-    return zooms
-
-
-def _list_tiles(folder: Path, count: int) -> Iterator[tuple[Tile, Path]]:
-    for column, of_column in _numbered(folder):
-        for file in of_column.iterdir():
-            if file.suffix.lower() not in SUFFIXES or not file.stem.isascii() or not file.stem.isdigit():
+        files, suffixes = zooms.setdefault(number, {}), dict[Tile, str]()
+        for tile, file in _list_tiles(folder):
+            if file.suffix.lower() not in SUFFIXES:
+                suffixes[tile] = file.suffix.lower()
                 continue
-            row = int(file.stem)
-            if column >= count or row >= count:
-                raise InputError(
-                    f"{file}: is tile {column}, {row} of zoom {folder.name}, expected numbers below {count}; are the "
-                    "tiles of another projection than Web Mercator, such as gdal2tiles' geodetic, or of one image?"
-                )
-            yield (column, row), file
+            _check_tile(tile, file, files.get(tile), number)
+            files[tile] = file
+        others.update((number, suffix) for tile, suffix in suffixes.items() if tile not in files)
+    found = {number: files for number, files in zooms.items() if files}
+    if not found:
+        listed = ", ".join(f"{count} {suffix} files of zoom {zoom}" for (zoom, suffix), count in sorted(others.items()))
+        raise InputError(
+            f"{path}: holds no tiles z/x/y.png or .jpg, found {listed or 'none of other formats'}; name the "
+            "folder that holds those of the zooms, and convert tiles of other formats"
+        )
+    return found, others
+
+
+def _list_tiles(folder: Path) -> Iterator[tuple[Tile, Path]]:
+    """Files whose names are numbers, of any suffix, by column and row."""
+    for column, of_column in _numbered(folder):
+        with os.scandir(of_column) as entries:
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)
+                if not (suffix and stem.isascii() and stem.isdigit()):
+                    continue
+                if not entry.is_file() and suffix.lower() in SUFFIXES:
+                    raise InputError(
+                        f"{entry.path}: is a folder, a link to nothing or a device, expected a file with a tile; "
+                        "remove it"
+                    )
+                yield (column, int(stem)), Path(entry.path)
+
+
+def _check_tile(tile: Tile, file: Path, same: Path | None, zoom: int) -> None:
+    count = 1 << zoom
+    if max(tile) >= count:
+        raise InputError(
+            f"{file}: is tile {tile[0]}, {tile[1]} of zoom {zoom}, expected numbers below {count}; are the tiles of "
+            "another projection than Web Mercator, such as gdal2tiles' geodetic, or of one image?"
+        )
+    if same is not None:
+        raise InputError(
+            f"{file}: is the same tile as {same}, expected one file of tile {tile[0]}, {tile[1]} of zoom {zoom}; "
+            "remove one of them"
+        )
 
 
 def _numbered(path: Path) -> list[tuple[int, Path]]:
@@ -223,8 +259,14 @@ def _choose_zoom(
     row = float(np.mean([y for _, y in files])) + 0.5
     latitude = float(np.degrees(np.arctan(np.sinh(np.pi * (1.0 - 2.0 * row / (1 << finest))))))
     tile_px = _tile_size(path, files)
-    fine = [one for one in found if ground_size_of(latitude, tile_px << one) <= SIZE_TOLERANCE * size_m]
-    return min(fine, default=finest)
+    fine = sorted(one for one in found if ground_size_of(latitude, tile_px << one) <= SIZE_TOLERANCE * size_m)
+    # of the world: of what a zoom shows, and of what finer ones show beyond it
+    most = max((len(found[one]) / 4**one for one in fine), default=0.0)
+    for one in fine:
+        beyond = max((_count_beyond(found, one, finer) / 4**finer for finer in fine if finer > one), default=0.0)
+        if beyond <= _BEYOND * most:
+            return one
+    return finest
 
 
 def _from_north(files: Mapping[Tile, Path], zoom: int) -> dict[Tile, Path]:
@@ -233,11 +275,32 @@ def _from_north(files: Mapping[Tile, Path], zoom: int) -> dict[Tile, Path]:
 
 def _tile_size(path: Path, files: Mapping[Tile, Path]) -> int:
     file = next(iter(files.values()))
+    width, height = _check_size(file)
+    if width != height:
+        raise InputError(f"{file}: has {width}x{height} pixels, expected a square tile of {path}")
+    return width
+
+
+def read_tile(file: Path) -> tuple[Array, Array]:
+    """(H, W, 3) uint8 BGR pixels of a tile, and (H, W) bool which are opaque.
+
+    Raises:
+        InputError: the file is damaged, or its header states a size that no tile has: then it is not decoded.
+    """
+    _check_size(file)
+    return read_opaque_image(file)
+
+
+def _check_size(file: Path) -> tuple[int, int]:
+    """Width and height by the header."""
     with naming_file(file):
         width, height = read_image_size(file.read_bytes())
-        if width != height:
-            raise InputError(f"has {width}x{height} pixels, expected a square tile of {path}")
-    return width
+    if not (1 <= width <= _MOST_TILE_PX and 1 <= height <= _MOST_TILE_PX):
+        raise InputError(
+            f"{file}: has {width}x{height} pixels, expected 1 to {_MOST_TILE_PX} each way; leave it out, or cut the "
+            "image into tiles with `gdal2tiles --xyz`"
+        )
+    return width, height
 
 
 def _span(columns: Sequence[int], count: int) -> tuple[int, int]:
@@ -264,37 +327,45 @@ def _leave_out_repeated(files: Mapping[Tile, Path]) -> tuple[dict[Tile, Path], i
     return kept, len(files) - len(kept)
 
 
+def _count_beyond(found: Mapping[int, Mapping[Tile, Path]], one: int, other: int) -> int:
+    """How many tiles of the other zoom show ground beyond a zoom's, by the folder's own numbers: halves each zoom."""
+    if other < one:
+        covered = {(x >> (one - other), y >> (one - other)) for x, y in found[one]}
+        return sum(tile not in covered for tile in found[other])
+    return sum((x >> (other - one), y >> (other - one)) not in found[one] for x, y in found[other])
+
+
 def _wider_zooms(found: Mapping[int, Mapping[Tile, Path]], chosen: int) -> list[str]:
-    """What the next coarser zoom shows beyond the chosen one, by the folder's own numbers, halves of each other."""
-    coarser = found.get(chosen - 1, {})
-    covered = {(x // 2, y // 2) for x, y in found[chosen]}
-    beyond = sum(tile not in covered for tile in coarser)
-    if beyond <= _BEYOND * len(coarser):
-        return []
-    zoom = chosen - 1
+    """What the next coarser and the next finer zoom show beyond the chosen one."""
+    beyond = {zoom: _count_beyond(found, chosen, zoom) for zoom in (chosen - 1, chosen + 1) if zoom in found}
     return [
-        f"{beyond} of {len(coarser)} tiles of zoom {zoom} show other ground: --zoom {zoom} makes a map of all of them"
+        f"{count} of {len(found[zoom])} tiles of zoom {zoom} show other ground: --zoom {zoom} makes a map of them"
+        for zoom, count in beyond.items()
+        if count > _BEYOND * len(found[zoom])
     ]
 
 
-def _check_seams(path: Path, files: Mapping[Tile, Path], zoom: int, *, tms: bool) -> bool:
-    """Whether tiles fit those that their numbers make their neighbours; False where seams show too little texture.
+def _check_seams(path: Path, files: Mapping[Tile, Path], zoom: int, *, tms: bool) -> str:
+    """Compare tiles with those that their numbers make their neighbours.
+
+    Returns:
+        Empty where they fit, or why that cannot be said.
 
     Raises:
         InputError: they fit in another order.
     """
     pairs = [(tile, (tile[0], tile[1] + 1)) for tile in files if (tile[0], tile[1] + 1) in files]
     drawn = pairs[:: max(1, len(pairs) // _SEAMS)]
-    edges = [(read_opaque_image(files[one])[0], read_opaque_image(files[other])[0]) for one, other in drawn]
-    differences = np.array([_seam_differences(*pair) for pair in edges if pair[0].shape == pair[1].shape])
+    read = ((read_tile(files[one])[0], read_tile(files[other])[0]) for one, other in drawn)  # two at a time in memory
+    differences = np.array([_seam_differences(*pair) for pair in read if pair[0].shape == pair[1].shape])
     if not len(differences):
-        return False
+        return "no tile has a neighbour of its size in the next row"
     south, north, east = np.median(differences, axis=0)
     others = min(north, east)
     if min(south, others) > _CLEARLY_BETTER * max(south, others) or max(south, others) < _LEAST_DIFFERENCE:
-        return False
+        return "seams between tiles show no texture"
     if south < others:
-        return True
+        return ""
     if east < north:
         raise InputError(f"{path}: the tiles of zoom {zoom} fit as z/y/x, expected z/x/y; rename the folders and files")
     if tms:
@@ -304,7 +375,6 @@ def _check_seams(path: Path, files: Mapping[Tile, Path], zoom: int, *, tms: bool
 
 def _seam_differences(tile: Array, following: Array) -> tuple[float, float, float]:
     """How much edges differ if the following row's tile lies south, north or east of a tile, mean of 255."""
-    one, other = tile.astype(float), following.astype(float)
-    edges = ((one[-1], other[0]), (one[0], other[-1]), (one[:, -1], other[:, 0]))
-    south, north, east = (float(np.abs(a - b).mean()) for a, b in edges)
+    edges = ((tile[-1], following[0]), (tile[0], following[-1]), (tile[:, -1], following[:, 0]))
+    south, north, east = (float(np.abs(a.astype(float) - b).mean()) for a, b in edges)
     return south, north, east

@@ -27,15 +27,16 @@ from vloc_ros.core.geometry.geodetic import MOST_FROM_DATUM_M, Datum
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.geo.aerial_sources import AerialSource, check_not_finer
 from vloc_ros.geo.ground_images import check_coarser, interpolate_nodes
-from vloc_ros.geo.xyz_folders import Tile, XyzFolder, open_xyz_folder
-from vloc_ros.storage.images import read_opaque_image
+from vloc_ros.geo.xyz_folders import Tile, XyzFolder, open_xyz_folder, read_tile
 
 # pixels between places that are projected; those between are interpolated, to some thousandths of a pixel
 _STEP_PX = 64
+# parallels and meridians bend by less than a pixel within so many
+_BENT_PX = 1024
 # of a pixel that is of ground alone, of 255
 _ALL_GROUND = 250
-# tiles in memory: a row of parts is read along three rows of tiles
-_TILES_KEPT = 400
+# tiles in memory: a row of parts is read along three rows of tiles. Some hundred of 256 pixels, whatever their size
+_KEPT_BYTES, _MOST_KEPT = 1 << 27, 4096
 # points along each edge of the rectangle whose places are looked at: parallels are no straight lines
 _EDGE_POINTS = 65
 # a blur of less is none
@@ -79,7 +80,8 @@ class XyzGround:
         # tiles are halved as often as that leaves something of them, and blurred for the rest
         self._halved = min(int(np.log2(shrink * (1.0 + 1e-9))), int(np.log2(folder.tile_px)))
         self._blur_px = 0.5 * np.sqrt(max((shrink / 2**self._halved) ** 2 - 1.0, 0.0))
-        self._read_tile = lru_cache(maxsize=_TILES_KEPT)(self._read_file)
+        tile_bytes = 4 * (folder.tile_px >> self._halved) ** 2
+        self._read_tile = lru_cache(maxsize=min(_KEPT_BYTES // tile_bytes, _MOST_KEPT))(self._read_file)
 
     @staticmethod
     def of(folder: XyzFolder, datum: Datum) -> XyzGround:
@@ -116,16 +118,31 @@ class XyzGround:
         check_coarser(ground_size_m, self._folder.ground_size_m)
         return XyzGround(self._folder, self._datum, self._box, ground_size_m)
 
+    def may_show(self, rows: slice, columns: slice) -> bool:
+        """See `GroundRaster`."""
+        width, height = self.size
+        (left, right, _), (top, bottom, _) = columns.indices(width), rows.indices(height)
+        x, y = (np.linspace(a, b, 3 + (b - a) // _BENT_PX) for a, b in ((left, right), (top, bottom)))
+        low, high = (tile.tolist() for tile in self._tiles_of(self._project(x, y)))
+        columns_wide, rows_high = high[0] - low[0], high[1] - low[1]
+        files, world = self._folder.files, 1 << self._folder.zoom
+        if (columns_wide + 1) * (rows_high + 1) > len(files):
+            return any(
+                (column - low[0]) % world <= columns_wide and 0 <= row - low[1] <= rows_high for column, row in files
+            )
+        return any(
+            self._file_of((column, row)) is not None
+            for row in range(low[1], high[1] + 1)
+            for column in range(low[0], high[0] + 1)
+        )
+
     def read(self, rows: slice, columns: slice) -> tuple[Array, Array]:
         """See `GroundRaster`."""
         width, height = self.size
         across, down = range(*columns.indices(width)), range(*rows.indices(height))
         column_nodes, of_columns = interpolate_nodes(across, _STEP_PX)
         row_nodes, of_rows = interpolate_nodes(down, _STEP_PX)
-        x = self.left_m + self.ground_size_m * (column_nodes + 0.5)
-        y = self.top_m - self.ground_size_m * (row_nodes + 0.5)
-        places = np.stack(np.meshgrid(x, y), axis=-1)
-        pixels = np.stack(self._folder.pixels(*self._datum.geodetic_of_ground(places)), axis=-1)
+        pixels = self._project(column_nodes, row_nodes)
         canvas, shown, origin = self._lay(pixels)
         if not shown.any():
             return np.zeros((len(down), len(across), 3), np.uint8), np.zeros((len(down), len(across)), bool)
@@ -136,6 +153,22 @@ class XyzGround:
         covered = cv2.remap(shown, *to, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         return np.asarray(image), np.asarray(covered >= _ALL_GROUND)
 
+    def _project(self, columns: Array, rows: Array) -> Array:
+        """(R, C, 2) columns and rows of the world's pixels, of (C,) columns and (R,) rows of this ground."""
+        x = self.left_m + self.ground_size_m * (columns + 0.5)
+        y = self.top_m - self.ground_size_m * (rows + 0.5)
+        places = np.stack(np.meshgrid(x, y), axis=-1)
+        return np.stack(self._folder.pixels(*self._datum.geodetic_of_ground(places)), axis=-1)
+
+    def _tiles_of(self, pixels: Array) -> tuple[Array, Array]:
+        """(2,) column and row of the first and of the last tile that (R, C, 2) pixels of the world need."""
+        beyond = 2.0 ** (self._halved + 1)
+        low, high = pixels.min(axis=(0, 1)) - beyond, pixels.max(axis=(0, 1)) + beyond
+        return (low // self._folder.tile_px).astype(int), (high // self._folder.tile_px).astype(int)
+
+    def _file_of(self, tile: Tile) -> Path | None:
+        return self._folder.files.get((tile[0] % (1 << self._folder.zoom), tile[1]))
+
     def _lay(self, pixels: Array) -> tuple[Array, Array, Array]:
         """The tiles that pixels of the world lie in, side by side and nearly as coarse as this ground.
 
@@ -143,9 +176,8 @@ class XyzGround:
             (H, W, 3) uint8 pixels, (H, W) uint8 255 where there is ground, and (2,) the world's column and row of their
             upper left corner.
         """
-        side, beyond = self._folder.tile_px >> self._halved, 2.0 ** (self._halved + 1)
-        low = ((pixels.min(axis=(0, 1)) - beyond) // self._folder.tile_px).astype(int)
-        high = ((pixels.max(axis=(0, 1)) + beyond) // self._folder.tile_px).astype(int)
+        side = self._folder.tile_px >> self._halved
+        low, high = self._tiles_of(pixels)
         columns, rows = (high - low + 1).tolist()
         canvas, shown = (
             np.zeros((rows * side, columns * side, 3), np.uint8),
@@ -163,11 +195,10 @@ class XyzGround:
 
     def _read_file(self, tile: Tile) -> tuple[Array, Array] | None:
         """Pixels of a tile, halved as often as the canvas's, and 255 where it is opaque; None where there is none."""
-        folder = self._folder
-        file = folder.files.get((tile[0] % (1 << folder.zoom), tile[1]))
+        folder, file = self._folder, self._file_of(tile)
         if file is None:
             return None
-        image, opaque = read_opaque_image(file)
+        image, opaque = read_tile(file)
         if image.shape[:2] != (folder.tile_px, folder.tile_px):
             raise InputError(
                 f"{file}: has {image.shape[1]}x{image.shape[0]} pixels, expected {folder.tile_px}x{folder.tile_px} as "
