@@ -74,7 +74,7 @@ def test_tiles_answer_where_landmarks_do_not(localizer: Localizer, altitude_m: f
     assert of_tiles[2] > 0.5
     assert 0.51 < np.hypot(*of_tiles[:2]) / np.sqrt(2) < 1.5
     assert of_tiles[5] == pytest.approx(0.01, rel=0.01)
-    assert 0.1 < np.sqrt(np.diag(result.covariance - result.frame_covariance)[:3].max()) < 0.6
+    assert 0.1 < np.sqrt(np.diag(result.covariance - result.frame_covariance)[:3].max()) < 1.0
     assert "tiles" in result.times_ms
     assert "features" in result.times_ms
 
