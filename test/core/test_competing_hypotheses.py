@@ -98,11 +98,15 @@ def test_a_copy_of_which_less_is_mapped_may_be_where_the_camera_is(scene: Synthe
         assert result.status is Status.AMBIGUOUS
 
 
-def test_known_competing_poses_are_not_searched_for_again(scene: SyntheticScene) -> None:
-    landmark_map, view = _twice(scene, 1.0, 0.9), VIEWS[0]
+def _competing_in(landmark_map: LandmarkMap) -> tuple[NearestNeighbourMatcher, CompetingHypotheses]:
     index = MapIndex(landmark_map)
     matcher = NearestNeighbourMatcher(MatcherConfig(), index)
-    competing = CompetingHypotheses(index, matcher=matcher, pose=PoseConfig(), scorer=PoseScorer(index))
+    return matcher, CompetingHypotheses(index, matcher=matcher, pose=PoseConfig(), scorer=PoseScorer(index))
+
+
+def test_known_competing_poses_are_not_searched_for_again(scene: SyntheticScene) -> None:
+    landmark_map, view = _twice(scene, 1.0, 0.9), VIEWS[0]
+    _, competing = _competing_in(landmark_map)
     observation = observe(landmark_map, (scene.features(view),), scene.query())
     found = list(competing.find(landmark_map.scene(), view, [], None, observation))
     assert len(found) == 1
@@ -112,9 +116,7 @@ def test_known_competing_poses_are_not_searched_for_again(scene: SyntheticScene)
 
 def test_points_outside_of_their_windows_are_no_neighbours(scene: SyntheticScene) -> None:
     landmark_map, view = _twice(scene, 1.0, 0.9), VIEWS[0]
-    index = MapIndex(landmark_map)
-    matcher = NearestNeighbourMatcher(MatcherConfig(), index)
-    competing = CompetingHypotheses(index, matcher=matcher, pose=PoseConfig(), scorer=PoseScorer(index))
+    matcher, competing = _competing_in(landmark_map)
     observation = observe(landmark_map, (scene.features(view),), scene.query())
     neighbours = matcher.neighbours(observation, WHOLE_MAP)
     outside = replace(neighbours, distances=np.full_like(neighbours.distances, np.inf))
