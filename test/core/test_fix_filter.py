@@ -24,7 +24,8 @@ import pytest
 from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.tracking.fix import Fix
-from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision, carry_fix
+from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision
+from vloc_ros.core.tracking.track import carry_fix
 
 AGREES, HELD, JUMPED = GateResult.AGREES, GateResult.HELD, GateResult.JUMPED
 CONFIG = FixFilterConfig()

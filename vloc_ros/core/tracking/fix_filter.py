@@ -25,16 +25,13 @@ from enum import Enum, auto
 import numpy as np
 
 from vloc_ros.core.config import FixFilterConfig
-from vloc_ros.core.geometry.covariance import carry_covariance, squared_mahalanobis_distances
-from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.covariance import squared_mahalanobis_distances
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.tracking.fix import Fix
+from vloc_ros.core.tracking.track import Track, confirmation_weight, variances
 
 # gate of the squared Mahalanobis distance: the 0.9999 quantile of chi-squared with six degrees of freedom
 _GATE = 27.856
-# odometry was reset when a step is longer than this plus so many times what the robot's speed allows
-_RESET_M, _RESET_SPEEDS = 0.5, 5.0
-# the maximum speed is this many standard deviations of the speed without odometry
-_SPEED_SIGMAS = 2.0
 # the robot is lost when the standard deviation of its position exceeds this; where that of its fix does so already,
 # when it has grown by this factor
 _LOST_M, _LOST_GROWTH = 1.0, 2.0
@@ -46,8 +43,6 @@ _VAGUE = 2.0
 _REFERENCE_WAY = 1.0
 # fixes follow odometry when they moved by at least this share of its motion
 _FOLLOWED = 0.5
-# a fix that is wrong once in ten times counts as one, a more doubtful one as half of one, a certain one as 1.25
-_ORDINARY_CONFIDENCE, _LIGHTEST, _HEAVIEST = 0.9, 0.5, 1.25
 # without odometry the fixes moved when they are more than so many standard deviations apart
 _SCATTER_SIGMAS = 5.0
 # a sensor that agreed with the current pose speaks for it so long against what other sensors agree on
@@ -99,87 +94,6 @@ class _Motion(Enum):
     CONTRADICTS_ODOMETRY = auto()
 
 
-@dataclass(slots=True, eq=False)
-class _Track:
-    """A fix that is carried on by odometry.
-
-    Attributes:
-        fix: the fix at its start.
-        map_from_base: the current pose.
-        odom_from_base: odometry at the last update; None before the first.
-        stamp_ns: time of the last update.
-        travelled_m: length of the way by odometry.
-        turned_rad: sum of the turns by odometry.
-        without_odometry_s: time over which odometry was missing or reset.
-        fixes: number of fixes that agree on this track.
-        weight: their sum of weights, see `_confirmation_weight`.
-        sensor: that the fix at its start is of.
-        supporters: the sensors whose fixes agree on this track.
-    """
-
-    fix: Fix
-    map_from_base: Pose
-    odom_from_base: Pose | None
-    stamp_ns: int
-    travelled_m: float = 0.0
-    turned_rad: float = 0.0
-    without_odometry_s: float = 0.0
-    fixes: int = 1
-    weight: float = 1.0
-    sensor: str = ""
-    supporters: frozenset[str] = frozenset()
-
-    @staticmethod
-    def begin(fix: Fix, odom_from_base: Pose | None, stamp_ns: int, sensor: str) -> _Track:
-        """Start a track at a fix."""
-        weight = _confirmation_weight(fix)
-        supporters = frozenset({sensor})
-        return _Track(
-            fix, fix.map_from_base, odom_from_base, stamp_ns, weight=weight, sensor=sensor, supporters=supporters
-        )
-
-    def advance(self, config: FixFilterConfig, odom_from_base: Pose | None, stamp_ns: int) -> None:
-        """Carry the track on. The way adds up: odometry that returns to its start has drifted all the same."""
-        if odom_from_base is None:
-            return
-        seconds = abs(stamp_ns - self.stamp_ns) * 1e-9
-        step = None if self.odom_from_base is None else self.odom_from_base.inverse() @ odom_from_base
-        self.odom_from_base, self.stamp_ns = odom_from_base, stamp_ns
-        metres, radians = (0.0, 0.0) if step is None else step.distance_to(Pose.identity())
-        if step is None or metres > _RESET_M + _RESET_SPEEDS * config.max_speed_m_s * seconds:
-            self.without_odometry_s += seconds
-            return
-        self.map_from_base = self.map_from_base @ step
-        self.travelled_m += metres
-        self.turned_rad += radians
-
-    def predict(self, config: FixFilterConfig, stamp_ns: int) -> Fix:
-        """The pose at a time with its covariance, which grows with the way and with the time without odometry."""
-        without_odometry_s = self.without_odometry_s + abs(stamp_ns - self.stamp_ns) * 1e-9
-        turn_std = config.odometry_turn_drift * self.turned_rad + config.odometry_heading_drift * self.travelled_m
-        # a heading error displaces the robot in proportion to the distance travelled
-        metres_std = (config.odometry_position_drift + turn_std) * self.travelled_m
-        metres_std += config.max_speed_m_s * without_odometry_s / _SPEED_SIGMAS
-        turn_std += config.max_turn_rate_rad_s * without_odometry_s / _SPEED_SIGMAS
-        then_from_now = self.fix.map_from_base.inverse() @ self.map_from_base
-        of_frame = self.fix.frame_covariance
-        carried = carry_covariance(self.fix.covariance - of_frame, self.fix.map_from_base, then_from_now)
-        covariance = carried + _variances(metres_std, turn_std) + of_frame
-        return Fix(self.map_from_base, covariance, self.fix.frame_id, self.fix.confidence, of_frame)
-
-    @property
-    def way(self) -> float:
-        """The way by odometry, in metres plus radians."""
-        return self.travelled_m + self.turned_rad
-
-
-def carry_fix(fix: Fix, config: FixFilterConfig, odom_then: Pose, then_ns: int, odom_now: Pose, now_ns: int) -> Fix:
-    """Carry a pose of the base on by odometry, as the filter carries its last one; errors of the map's frame stay."""
-    track = _Track.begin(fix, odom_then, then_ns, "")
-    track.advance(config, odom_now, now_ns)
-    return track.predict(config, now_ns)
-
-
 class FixFilter:
     """Gates the fixes of one robot in the order of their images. Not thread-safe: one worker owns it.
 
@@ -197,9 +111,9 @@ class FixFilter:
 
     def __init__(self, config: FixFilterConfig) -> None:
         self._config = config
-        self._current: _Track | None = None
-        self._reference: _Track | None = None
-        self._alternatives: dict[str, _Track] = {}  # by the sensor that began each
+        self._current: Track | None = None
+        self._reference: Track | None = None
+        self._alternatives: dict[str, Track] = {}  # by the sensor that began each
         self._agreed_ns: dict[str, int] = {}  # when each sensor last agreed with the current pose
 
     @property
@@ -240,7 +154,7 @@ class FixFilter:
         """
         fix, expected = fix if coarse else fix.within_map(), self.carry(odom_from_base, stamp_ns)
         first = expected is None or self._is_lost(expected, fix, coarse=coarse)
-        track = _Track.begin(fix, odom_from_base, stamp_ns, sensor)
+        track = Track.begin(fix, odom_from_base, stamp_ns, sensor)
         inside = not first and self._is_inside_gates(track, coarse=coarse)
         if inside and not (coarse and self._moves_far(track)):
             self._accept(track, coarse=coarse)
@@ -278,7 +192,7 @@ class FixFilter:
         most_m = _LOST_GROWTH * max(_position_std(fix), _position_std(start))
         return _position_std(expected) > max(_LOST_M, most_m)
 
-    def _describe_opposition(self, alternative: _Track, stamp_ns: int) -> str:
+    def _describe_opposition(self, alternative: Track, stamp_ns: int) -> str:
         """Which sensor agreed with the current pose lately and does not agree with an alternative; empty if none."""
         for sensor, agreed_ns in self._agreed_ns.items():
             age_ns = abs(stamp_ns - agreed_ns)
@@ -290,25 +204,25 @@ class FixFilter:
         """Whether the current pose is another sensor's."""
         return self._current is not None and self._current.sensor != sensor
 
-    def _is_inside_gates(self, track: _Track, *, coarse: bool) -> bool:
+    def _is_inside_gates(self, track: Track, *, coarse: bool) -> bool:
         tracks = (self._current, self._reference)
         return all(one is None or self._is_inside_gate(track, one, coarse=coarse) for one in tracks)
 
-    def _moves_far(self, track: _Track) -> bool:
+    def _moves_far(self, track: Track) -> bool:
         """Whether a coarse fix would move the robot by more than two standard deviations of its own part."""
         assert self._current is not None
         moves = track.sensor == self._current.sensor or self._is_certain(track)
         return moves and not self._is_near(track, self._current)
 
-    def _is_near(self, track: _Track, other: _Track) -> bool:
+    def _is_near(self, track: Track, other: Track) -> bool:
         """Whether a coarse fix is within two standard deviations of its own part, to a track of its sensor of both."""
         fix, expected = track.fix.within_map(), other.predict(self._config, track.stamp_ns).within_map()
         covariance = fix.covariance + (expected.covariance if track.sensor == other.sensor else 0.0)
-        covariance = covariance + _variances(self._config.tolerance_m, self._config.tolerance_rad)
+        covariance = covariance + variances(self._config.tolerance_m, self._config.tolerance_rad)
         error = fix.map_from_base.error_to(expected.map_from_base)
         return bool(squared_mahalanobis_distances(error[None, :3], covariance[None, :3, :3])[0] <= _NEAR)
 
-    def _accept(self, track: _Track, *, coarse: bool = False) -> None:
+    def _accept(self, track: Track, *, coarse: bool = False) -> None:
         """Go on from a fix, unless it is less certain than the prediction; renew the reference when it is old."""
         is_certain = self._current is None or self._is_certain(track)
         if coarse and not is_certain:  # it says nothing against what others say
@@ -324,26 +238,26 @@ class FixFilter:
             or reference.way > _REFERENCE_WAY
             or _is_lost(reference.predict(self._config, track.stamp_ns), reference.fix)
         ):
-            self._reference = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns, track.sensor)
+            self._reference = Track.begin(track.fix, track.odom_from_base, track.stamp_ns, track.sensor)
 
-    def _is_certain(self, track: _Track) -> bool:
+    def _is_certain(self, track: Track) -> bool:
         """Whether a new fix is certain enough to go on from; one of another sensor has to be the more certain one."""
         assert self._current is not None
         fix, expected = self._compare(track, self._current)
         tolerance_m = self._config.tolerance_m if track.sensor == self._current.sensor else 0.0
         return fix.frame_id != expected.frame_id or _position_std(fix) <= _position_std(expected) + tolerance_m
 
-    def _match_alternative(self, track: _Track) -> tuple[_Track, _Motion]:
+    def _match_alternative(self, track: Track) -> tuple[Track, _Motion]:
         """The alternative that a fix agrees with, a new one if none, and how the robot moved since it began."""
         for alternative in self._alternatives.values():
             if self._is_inside_gate(track, alternative):
                 alternative.fixes += 1
-                alternative.weight += _confirmation_weight(track.fix)
+                alternative.weight += confirmation_weight(track.fix)
                 alternative.supporters |= track.supporters
                 return alternative, self._motion_since(alternative, track.fix)
         return track, _Motion.STANDING
 
-    def _keep_alternative(self, alternative: _Track, sensor: str) -> None:
+    def _keep_alternative(self, alternative: Track, sensor: str) -> None:
         """Keep what a sensor's fix agrees with, in place of what its last one began; what another began stays.
 
         Sensors that contradict each other so do not keep each other from being confirmed.
@@ -352,7 +266,7 @@ class FixFilter:
             self._alternatives.pop(sensor, None)
         self._alternatives[alternative.sensor] = alternative
 
-    def _motion_since(self, alternative: _Track, fix: Fix) -> _Motion:
+    def _motion_since(self, alternative: Track, fix: Fix) -> _Motion:
         """Compare the motion of odometry and of the fixes since the alternative's first fix."""
         start = alternative.fix
         limits = self._config.moved_m, self._config.moved_rad
@@ -373,28 +287,22 @@ class FixFilter:
             return self._config.first_confirmations
         return self._config.confirmations if motion is _Motion.MOVED else self._config.confirmations_standing
 
-    def _compare(self, track: _Track, other: _Track) -> tuple[Fix, Fix]:
+    def _compare(self, track: Track, other: Track) -> tuple[Fix, Fix]:
         """A new fix and what another track predicts; what fixes of a sensor have in common is no difference."""
         fix, expected = track.fix, other.predict(self._config, track.stamp_ns)
         return (fix.within_map(), expected.within_map()) if track.sensor == other.sensor else (fix, expected)
 
-    def _is_inside_gate(self, track: _Track, other: _Track, *, coarse: bool = False) -> bool:
+    def _is_inside_gate(self, track: Track, other: Track, *, coarse: bool = False) -> bool:
         """Whether a new fix is within the gate around what another track predicts; never in another scene."""
         fix, expected = self._compare(track, other)
         widens = coarse and track.sensor != other.sensor
         if fix.frame_id != expected.frame_id:
             return False
         error = fix.map_from_base.error_to(expected.map_from_base)
-        covariance = expected.covariance + _variances(self._config.tolerance_m, self._config.tolerance_rad)
+        covariance = expected.covariance + variances(self._config.tolerance_m, self._config.tolerance_rad)
         if widens or np.trace(fix.covariance[:3, :3]) <= _VAGUE**2 * np.trace(covariance[:3, :3]):
             covariance = covariance + fix.covariance
         return bool(squared_mahalanobis_distances(error[None], covariance[None])[0] <= _GATE)
-
-
-def _confirmation_weight(fix: Fix) -> float:
-    """What a fix counts for: the logarithm of the odds against it, relative to those of an ordinary one."""
-    weight = np.log(max(1.0 - fix.confidence, 1e-9)) / np.log(1.0 - _ORDINARY_CONFIDENCE)
-    return float(np.clip(weight, _LIGHTEST, _HEAVIEST))
 
 
 def _is_lost(expected: Fix, start: Fix) -> bool:
@@ -405,10 +313,6 @@ def _is_lost(expected: Fix, start: Fix) -> bool:
 
 def _position_std(fix: Fix) -> float:
     return float(np.sqrt(np.diag(fix.covariance)[:3].max()))
-
-
-def _variances(metres: float, radians: float) -> Array:
-    return np.diag(np.repeat([metres**2, radians**2], 3))
 
 
 def _describe_distance(fix: Fix, expected: Fix) -> str:

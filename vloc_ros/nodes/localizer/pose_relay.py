@@ -28,7 +28,8 @@ from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.geometry.covariance import raise_variances
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.tracking.fix import Fix
-from vloc_ros.core.tracking.fix_filter import GateResult, GatingDecision, carry_fix
+from vloc_ros.core.tracking.fix_filter import GateResult, GatingDecision
+from vloc_ros.core.tracking.track import carry_fix
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.pipeline import LocalizationOutput
 from vloc_ros.nodes.localizer.transforms import TransformLookup
