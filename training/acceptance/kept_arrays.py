@@ -32,13 +32,18 @@ _KEY = "constants"
 
 
 def list_constants(*modules: ModuleType) -> dict[str, str]:
-    """The constants of some modules, those that they import included, by module and name."""
+    """The constants of some modules, those that they import included, by module and name; no paths of this machine."""
     return {
-        f"{module.__name__.rsplit('.', 1)[-1]}.{name}": repr(value)
+        f"{_name(module)}.{name}": repr(value)
         for module in modules
         for name, value in sorted(vars(module).items())
-        if _CONSTANT.fullmatch(name)
+        if _CONSTANT.fullmatch(name) and not isinstance(value, Path)
     }
+
+
+def _name(module: ModuleType) -> str:
+    """Without its package, also where it is run by `python -m`."""
+    return (module.__spec__.name if module.__spec__ else module.__name__).rsplit(".", 1)[-1]
 
 
 def save_with_constants(path: Path, constants: Mapping[str, str], arrays: Mapping[str, Any]) -> None:

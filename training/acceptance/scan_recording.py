@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -33,12 +34,14 @@ from training.acceptance.evidence_table import (
     RecordedQuery,
     join_tables,
 )
-from training.acceptance.scan_worlds import ScanSplit, WorldScans, simulate
+from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
+from training.acceptance.scan_worlds import ScanSplit, WorldScans, constants_of_scans, simulate
 from vloc_ros.assembly import build_scan_search
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization import cloud_evidence, scan_covariance, scan_places, scan_search
 from vloc_ros.core.localization.acceptance import CLOUD_KIND, EVIDENCE_OF, AcceptanceModel, EvidenceTerm
 from vloc_ros.core.localization.observation import Observation, StageClock
 from vloc_ros.core.localization.result import LocalizationResult
@@ -70,8 +73,19 @@ class RecordingSearch(PlaceSearch):
         return self._publishable(one, 0.5)
 
 
+def constants_of_evidence() -> dict[str, str]:
+    """Constants that the kept evidence depends on, by their names."""
+    return constants_of_scans() | list_constants(
+        cloud_evidence, scan_covariance, scan_places, scan_search, sys.modules[__name__]
+    )
+
+
 def collect(folder: Path, split: ScanSplit, *, workers: int) -> tuple[EvidenceTable, Array, Array]:
-    """The evidence of a split, and the errors and covariances of its right hypotheses; kept in a folder."""
+    """The evidence of a split, and the errors and covariances of its right hypotheses; kept in a folder.
+
+    Raises:
+        VlocError: some was kept with other constants.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     pairs = [(number, other) for number in split.numbers for other in (number, *split.alike(number))]
     if workers > 1:
@@ -86,6 +100,7 @@ def collect(folder: Path, split: ScanSplit, *, workers: int) -> tuple[EvidenceTa
     paths = [_evidence_path(folder, split, *pair) for pair in pairs]
     errors, covariances = [], []
     for path in paths:
+        check_constants(_errors_path(path), constants_of_evidence())
         with np.load(_errors_path(path)) as arrays:
             errors.append(arrays["errors"])
             covariances.append(arrays["covariances"])
@@ -109,11 +124,11 @@ def _record_map(folder: Path, split: ScanSplit, number: int) -> None:
             for points, truth, kind, condition in queries
         ]
         path = _evidence_path(folder, split, number, other)
-        np.savez_compressed(
-            _errors_path(path),
-            errors=np.concatenate([one.errors for one in recorded]),
-            covariances=np.concatenate([one.covariances for one in recorded]),
-        )
+        arrays = {
+            "errors": np.concatenate([one.errors for one in recorded]),
+            "covariances": np.concatenate([one.covariances for one in recorded]),
+        }
+        save_with_constants(_errors_path(path), constants_of_evidence(), arrays)
         unfinished = path.with_suffix(".part.npz")
         EvidenceTable.of_queries([one.query for one in recorded], CLOUD_KIND).save(unfinished)
         unfinished.replace(path)

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from training.acceptance.evidence_table import ALIASED, OWN
+from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.simulation import lidar, lidar_drives
 from vloc_ros.simulation.lidar_drives import LidarDrive, drive_with_lidar
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.town import with_other_cars
@@ -108,10 +111,20 @@ class WorldScans:
             )
 
 
+def constants_of_scans() -> dict[str, str]:
+    """Constants that the stored scans depend on, by their names."""
+    return list_constants(lidar, lidar_drives, sys.modules[__name__])
+
+
 def simulate(folder: Path, split: ScanSplit, number: int) -> None:
-    """Scan a world for its map and its queries, and store both."""
+    """Scan a world for its map and its queries, and store both.
+
+    Raises:
+        VlocError: they are stored already, and were made with other constants.
+    """
     path = _path(folder, split, number)
     if path.exists():
+        check_constants(path, constants_of_scans())
         return
     arrays: dict[str, Array] = {}
     drive = _map_drive(split, number)
@@ -124,9 +137,7 @@ def simulate(folder: Path, split: ScanSplit, number: int) -> None:
         rows.append((kind, condition))
         poses.append(of.map_from_lidar[position].matrix)
     arrays["query-kinds"], arrays["query-poses"] = np.array(rows), np.array(poses)
-    unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, **arrays)
-    unfinished.replace(path)
+    save_with_constants(path, constants_of_scans(), arrays)
 
 
 @lru_cache(maxsize=2)

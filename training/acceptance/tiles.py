@@ -44,8 +44,10 @@ from training.acceptance.evidence_table import (
     join_tables,
 )
 from training.acceptance.fit import choose_thresholds, fit_terms
+from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
 from training.acceptance.leaders import score_rows
 from training.acceptance.scans import find_best, refuse_known_wrong
+from training.data import aerial_views
 from training.data.aerial_views import (
     CONDITIONS,
     GROUND_SIZE_M,
@@ -61,6 +63,7 @@ from vloc_ros.assembly import build_tile_search
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, fit_calibration
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization import ground_pose, tile_evidence, tile_places, tile_search, tile_views
 from vloc_ros.core.localization.acceptance import EVIDENCE_OF, TILE_KIND, AcceptanceModel, EvidenceTerm
 from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.geo.aerial_map import make_aerial_map
@@ -122,15 +125,25 @@ def _town(split: TownSplit, number: int) -> World:
     return make_world("town", split.seed + number)
 
 
+def constants_of_views() -> dict[str, str]:
+    """Constants that the kept orthophotos and flights depend on, by their names."""
+    return list_constants(aerial_views, sys.modules[__name__])
+
+
+def constants_of_evidence() -> dict[str, str]:
+    """Constants that the kept evidence depends on, by their names."""
+    return constants_of_views() | list_constants(ground_pose, tile_evidence, tile_places, tile_search, tile_views)
+
+
 def _orthophoto(folder: Path, split: TownSplit, number: int, *, aliased: bool = False) -> GroundImage:
     """Of a town, kept in a folder."""
     path = folder / f"{split.name}-{number}{'-aliased' * aliased}.npz"
     if not path.exists():
         world, seed = _town(split, number), split.seed + number
         made = bend(photograph_town(make_aliased_world(world, seed) if aliased else world, seed=seed), seed)
-        unfinished = path.with_suffix(".part.npz")
-        np.savez_compressed(unfinished, image=made.image, place=[made.left_m, made.top_m])
-        unfinished.replace(path)
+        arrays = {"image": made.image, "place": np.array([made.left_m, made.top_m])}
+        save_with_constants(path, constants_of_views(), arrays)
+    check_constants(path, constants_of_views())
     with np.load(path) as arrays:
         image, (left, top) = arrays["image"], arrays["place"]
     return GroundImage(image, np.ones(image.shape[:2], bool), float(left), float(top), GROUND_SIZE_M)
@@ -146,15 +159,14 @@ def _flights(folder: Path, split: TownSplit, number: int) -> list[tuple[int, Dro
             for condition in range(len(CONDITIONS))
             for k in range(_FLIGHTS)
         ]
-        unfinished = path.with_suffix(".part.npz")
-        np.savez_compressed(
-            unfinished,
-            images=np.stack([one.image for one in flown]),
-            poses=np.stack([one.map_from_camera.matrix for one in flown]),
-            down=np.stack([one.down for one in flown]),
-            altitudes=[one.altitude_m for one in flown],
-        )
-        unfinished.replace(path)
+        arrays = {
+            "images": np.stack([one.image for one in flown]),
+            "poses": np.stack([one.map_from_camera.matrix for one in flown]),
+            "down": np.stack([one.down for one in flown]),
+            "altitudes": np.array([one.altitude_m for one in flown]),
+        }
+        save_with_constants(path, constants_of_views(), arrays)
+    check_constants(path, constants_of_views())
     with np.load(path) as arrays:
         images, poses, down, altitudes = (arrays[name] for name in ("images", "poses", "down", "altitudes"))
     return [
@@ -230,7 +242,11 @@ def _label(found: Pose, truth: Pose) -> int:
 
 
 def collect(folder: Path, split: TownSplit) -> tuple[EvidenceTable, Array, Array]:
-    """The evidence of a split, and the errors and covariances of its right hypotheses; kept in a folder."""
+    """The evidence of a split, and the errors and covariances of its right hypotheses; kept in a folder.
+
+    Raises:
+        VlocError: some was kept with other constants.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tables, errors, covariances = [], [], []
     for number in range(split.mapped + split.others):
@@ -241,14 +257,15 @@ def collect(folder: Path, split: TownSplit) -> tuple[EvidenceTable, Array, Array
                 _record(_search(folder, split), image, kind, condition, number)
                 for kind, condition, image in _queries(folder, split, number)
             ]
-            np.savez_compressed(
-                of_errors,
-                errors=np.concatenate([one.errors for one in recorded]),
-                covariances=np.concatenate([one.covariances for one in recorded]),
-            )
+            arrays = {
+                "errors": np.concatenate([one.errors for one in recorded]),
+                "covariances": np.concatenate([one.covariances for one in recorded]),
+            }
+            save_with_constants(of_errors, constants_of_evidence(), arrays)
             unfinished = path.with_suffix(".part.npz")
             EvidenceTable.of_queries([one.query for one in recorded], TILE_KIND).save(unfinished)
             unfinished.replace(path)
+        check_constants(of_errors, constants_of_evidence())
         tables.append(EvidenceTable.load(path, TILE_KIND))
         with np.load(of_errors) as arrays:
             errors.append(arrays["errors"])

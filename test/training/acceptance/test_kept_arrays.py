@@ -22,13 +22,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from training.acceptance import scan_worlds, tiles
 from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
 from vloc_ros.core.errors import VlocError
 
 
 def _module() -> ModuleType:
     module = ModuleType("package.search")
-    vars(module).update(_REACH=(1.0, 2.0), LEAST=3, helper=4, Name=5)
+    vars(module).update(_REACH=(1.0, 2.0), LEAST=3, FOLDER=Path("/here"), helper=4, Name=5)
     return module
 
 
@@ -49,3 +50,13 @@ def test_arrays_without_constants_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", rows=np.arange(3))
     with pytest.raises(VlocError, match="delete it"):
         check_constants(tmp_path / "a.npz", {"search.LEAST": "3"})
+
+
+def test_scans_and_views_of_other_constants_are_not_used(tmp_path: Path) -> None:
+    scans, views = scan_worlds.SPLITS["fit"], tiles.SPLITS[0]
+    save_with_constants(tmp_path / "fit-00.npz", scan_worlds.constants_of_scans() | {"scan_worlds._QUERIES": "0"}, {})
+    with pytest.raises(VlocError, match=r"scan_worlds\._QUERIES"):
+        scan_worlds.simulate(tmp_path, scans, 0)
+    save_with_constants(tmp_path / "fit-0-flights.npz", tiles.constants_of_views() | {"tiles._FLIGHTS": "0"}, {})
+    with pytest.raises(VlocError, match=r"tiles\._FLIGHTS"):
+        tiles._flights(tmp_path, views, 0)
