@@ -19,10 +19,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pycolmap
 import pytest
 from posed_points import CAMERA, make_posed_points
 
 from vloc_ros.core.errors import InputError
+from vloc_ros.mapping.sfm import colmap
 from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
 from vloc_ros.mapping.sfm.scale import GivenPoses, apply_scale
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors
@@ -75,6 +77,24 @@ def test_images_alone_give_the_poses_up_to_scale_and_frame() -> None:
     translation, rotation = np.max(errors, axis=0)
     assert translation < 0.02
     assert rotation < 0.01
+
+
+def test_an_image_that_few_points_hold_has_no_pose_and_no_point_lies_behind_a_camera() -> None:
+    scene = make_posed_points(images=8)
+    with colmap._scratch() as folder:
+        colmap._write_database(folder / "database.db", scene.images(), scene.features, scene.true_matches())
+        posed = colmap._posed_reconstruction(scene.images(), scene.features, scene.poses)
+        built = pycolmap.triangulate_points(posed, folder / "database.db", folder, folder, options=colmap._options())
+    observations = pycolmap.ObservationManager(built)
+    for image, left in ((8, 11), (7, 12)):
+        seen = [number for number, point in enumerate(built.images[image].points2D) if point.has_point3D()]
+        for number in seen[left:]:
+            observations.delete_observation(image, number)
+    behind = next(number for number, point in built.points3D.items() if point.track.length() > 2)
+    built.points3D[behind].xyz = scene.poses[0].translation - 5.0 * scene.poses[0].rotation[:, 2]
+    colmap._remove_unsupported(built)
+    assert [image for image, one in sorted(built.images.items()) if one.has_pose] == [1, 2, 3, 4, 5, 6, 7]
+    assert behind not in built.points3D
 
 
 def test_images_that_share_nothing_are_refused() -> None:

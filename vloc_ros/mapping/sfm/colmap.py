@@ -41,6 +41,8 @@ _THREADS = 1
 _SEED = 0
 # residuals well beyond this are taken for mismatches; SIFT keypoints are good to about half a pixel
 _LOSS_SCALE_PX = 0.5
+# of an image that has a pose; COLMAP registers one by 30, and most of these may turn out to be mismatches
+_MIN_POINTS_SEEN = 12
 # COLMAP numbers images from 1, we from 0
 _FIRST_ID = 1
 
@@ -99,6 +101,7 @@ def reconstruct(
         raise InputError(_explain_no_start(len(images), max((len(of_pair) for of_pair in matches.values()), default=0)))
     built = max(models.values(), key=lambda model: int(model.num_reg_images()))
     _adjust_robustly(built)
+    _remove_unsupported(built)
     return _structure(built, _poses(built, len(images)))
 
 
@@ -161,6 +164,17 @@ def _adjust_robustly(built: pycolmap.Reconstruction) -> None:
         adjusted.add_image(identifier)
     adjusted.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     pycolmap.create_default_bundle_adjuster(options, adjusted, built).solve()
+
+
+def _remove_unsupported(built: pycolmap.Reconstruction) -> None:
+    """Remove what the last adjustment has left behind a camera, and images that hardly a point holds any more."""
+    manager = pycolmap.ObservationManager(built)
+    manager.filter_observations_with_negative_depth()
+    while unsupported := [
+        image.frame_id for image in built.images.values() if image.has_pose and image.num_points3D < _MIN_POINTS_SEEN
+    ]:
+        for frame in unsupported:
+            manager.deregister_frame(frame)
 
 
 def _write_database(
