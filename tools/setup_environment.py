@@ -49,8 +49,6 @@ PIP = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 # Compiled once here: uv leaves that to each process's import otherwise, and where PYTHONDONTWRITEBYTECODE is set to all
 # of them.
 UV = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", PYTHON]
-# Links into uv's cache would carry the repair of the wheels' CMake files into other environments.
-UV_COPIES = [*UV, "--link-mode=copy"]
 WANTED = "import rclpy, tf2_msgs.msg, tf2_ros, vloc_msgs.msg, vloc_msgs.srv, vloc_ros.assembly"
 START_S = time.monotonic()
 
@@ -162,7 +160,7 @@ def install_packages(distribution: str | None, *, with_tf2: bool) -> None:
     if with_tf2:
         wanted += ["--editable", str(TF2_ROS)]
     say("Python packages")
-    if attempt(*PIP, "uv") and attempt(*UV_COPIES, *wanted):
+    if attempt(*PIP, "uv") and attempt(*UV, *wanted):
         return
     say("uv does not work here; installing by pip, which is slower")
     run(*PIP, *wanted, what="installing Python packages")

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,17 @@ def test_messages_are_generated_for_c_and_python_alone(generator: str, stays: bo
     )
     text = f"macro(register)\n{registration}\n  set(a b)\nendmacro()"
     assert REPAIR["remove_cpp_generator"](text) == (text if stays else text.replace(registration, ""))
+
+
+def test_a_file_that_is_linked_into_a_cache_is_replaced_and_the_cache_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached, installed = tmp_path / "cached.cmake", tmp_path / "share" / "a" / "cmake" / "a.cmake"
+    installed.parent.mkdir(parents=True)
+    cached.write_text('set(a "/opt/python/cp312-cp312/include/python3.12")')
+    installed.hardlink_to(cached)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    REPAIR["main"]()
+    assert "/opt/python" not in installed.read_text()
+    assert "/opt/python" in cached.read_text()
+    assert list(installed.parent.iterdir()) == [installed]

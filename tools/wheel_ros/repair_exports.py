@@ -58,7 +58,10 @@ def main() -> int:
             remove_cpp_generator(text), python_headers=sysconfig.get_path("include"), numpy_headers=np.get_include()
         )
         if fixed != text:
-            path.write_text(fixed, encoding="utf-8")
+            # the file may be a link into the cache of an installer: a new one takes its place
+            unfinished = path.with_name(f"{path.name}.part")
+            unfinished.write_text(fixed, encoding="utf-8")
+            unfinished.replace(path)
             changed += 1
     print(f"{changed} CMake export files repaired")
     return 0
