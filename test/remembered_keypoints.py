@@ -28,8 +28,7 @@ from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Array
 
 Extract = Callable[[RootSift, Array], Features]
-# half a megabyte each
-_MOST = 300
+_MOST_BYTES = 150_000_000
 
 
 @contextmanager
@@ -52,7 +51,7 @@ def _remember(extract: Extract) -> Extract:
             found = extract(extractor, image)
             for array in (found.xy, found.descriptors, found.scores):
                 array.flags.writeable = False  # shared
-            if len(_KNOWN) >= _MOST:
+            if sum(one.descriptors.nbytes for one in _KNOWN.values()) > _MOST_BYTES:
                 _KNOWN.clear()
             _KNOWN[key] = found
         return found

@@ -31,6 +31,8 @@ from vloc_ros.geo.photo_mosaic import Mosaic, Photo, render_mosaic, solve_mosaic
 from vloc_ros.geo.position_tables import column_of, read_positions, read_table
 from vloc_ros.storage.maps import read_map
 
+pytestmark = pytest.mark.usefixtures("each_image_once")
+
 _GROUND = make_ground(3)
 _HEIGHT_M = 60.0
 _DATUM = Datum(46.84, -91.99)
