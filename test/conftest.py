@@ -148,7 +148,7 @@ def wall(tmp_path_factory: pytest.TempPathFactory) -> Wall:
 
 @pytest.fixture(scope="module")
 def each_image_once() -> Iterator[None]:
-    """For modules whose commands are given the same photographs again and again."""
+    """For modules that are given the same images again and again, by each other as well."""
     from remembered_keypoints import remembered_keypoints
 
     with remembered_keypoints():

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Keypoints of photographs that many commands of a test module are given: most of their work, and always the same."""
+"""Keypoints of images that many commands of the tests are given: most of their work, and always the same."""
 
 from __future__ import annotations
 
@@ -28,24 +28,32 @@ from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Array
 
 Extract = Callable[[RootSift, Array], Features]
+_MOST_BYTES = 150_000_000
 
 
 @contextmanager
 def remembered_keypoints() -> Iterator[None]:
-    """RootSIFT finds the keypoints of each image and configuration once, in this process, as long as this lasts."""
+    """RootSIFT finds the keypoints of each image and configuration once in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RootSift, "extract", _remember(RootSift.extract))
         yield
 
 
-def _remember(extract: Extract) -> Extract:
-    known: dict[object, Features] = {}
+_KNOWN: dict[object, Features] = {}
 
+
+def _remember(extract: Extract) -> Extract:
     def remembered(extractor: RootSift, image: Array) -> Features:
         _, config = extractor.__reduce__()
         key = config, image.shape, hashlib.sha256(np.ascontiguousarray(image)).digest()
-        if key not in known:
-            known[key] = extract(extractor, image)
-        return known[key]
+        found = _KNOWN.get(key)
+        if found is None:
+            found = extract(extractor, image)
+            for array in (found.xy, found.descriptors, found.scores):
+                array.flags.writeable = False  # shared
+            if sum(one.descriptors.nbytes for one in _KNOWN.values()) > _MOST_BYTES:
+                _KNOWN.clear()
+            _KNOWN[key] = found
+        return found
 
     return remembered

@@ -187,9 +187,19 @@ def all_imports(source: str) -> tuple[str, ...]:
     return tuple(dotted_imports(tree_of(source)))
 
 
+def statements_in(tree: ast.AST) -> Iterator[ast.AST]:
+    """Give a node and all statements in it at whatever depth; most nodes are expressions, which import nothing."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting.extend(getattr(node, block, ()))
+
+
 def dotted_imports(tree: ast.AST) -> Iterator[str]:
     """Give the dotted name of everything that is imported at whatever depth: of `from a import b` it is a.b."""
-    for node in ast.walk(tree):
+    for node in statements_in(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -222,7 +232,7 @@ def core_offences(module: str, source: str) -> set[str]:
 @cache
 def late_imports(source: str) -> set[str]:
     """Return what a module's text imports inside of functions, as the table names it."""
-    functions = [n for n in ast.walk(tree_of(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [n for n in statements_in(tree_of(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     return {name_of(name) for function in functions for name in dotted_imports(function)} - STANDARD
 
 

@@ -57,6 +57,7 @@ def test_scans_of_the_mapped_drive_are_localized(
     assert "lidar" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # of localizers: test/mapping/test_lidar_places.py
 def test_scans_of_another_drive_are_refused(
     kitti_map: Path, shared_data: Callable[[str], Path], tmp_path: Path
 ) -> None:

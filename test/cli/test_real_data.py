@@ -36,8 +36,6 @@ def vloc(*words: object) -> None:
     assert main([str(word) for word in words]) == 0
 
 
-pytestmark = pytest.mark.usefixtures("each_image_once")
-
 Images = tuple[Path, Path, Path]
 _EVERY_FOURTH = slice(0, 100, 4)
 _FIRST, _SECOND = slice(0, 50, 4), slice(50, 100, 4)  # the first half does not show all that the queries show

@@ -34,6 +34,8 @@ from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import PosePrior, Query
 
+pytestmark = pytest.mark.usefixtures("each_image_once")
+
 VIEW = poses(6, seed=1)[2]
 STDS = (0.03, 0.02)
 

@@ -31,6 +31,8 @@ from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.query import PosePrior, Query, View
 
+pytestmark = pytest.mark.usefixtures("each_image_once")
+
 MOUNTS = (
     Pose.identity(),
     Pose.from_rotation_vector([0.0, -0.25, 0.0], [0.45, 0.0, 0.0]),

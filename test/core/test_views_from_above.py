@@ -34,6 +34,8 @@ from vloc_ros.core.localization.views_from_above import FROM_ABOVE, _altitude_of
 from vloc_ros.core.query import FlightState, Query, View
 from vloc_ros.core.retrieval.tile_encoder import TILE_VLAD
 
+pytestmark = pytest.mark.usefixtures("each_image_once")
+
 ELSEWHERE = hover(-50.0, 30.0, 70.0, yaw=1.0, tilt=(0.05, -0.04))
 ABOVE_LANDMARKS = hover(30.0, 20.0, 60.0, yaw=0.3)
 # the landmarks are at the edge of its view: too few to be found in the whole map

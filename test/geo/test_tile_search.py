@@ -42,6 +42,8 @@ from vloc_ros.geo.aerial_map import make_aerial_map
 from vloc_ros.geo.ground_images import GroundImage
 from vloc_ros.storage.maps import read_map, write_map
 
+pytestmark = pytest.mark.usefixtures("each_image_once")
+
 _DATUM = Datum(46.84, -91.99)
 _GROUND = make_ground(1)
 _DOWN = np.array([0.0, 0.0, 1.0])

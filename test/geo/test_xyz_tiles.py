@@ -156,7 +156,7 @@ def test_missing_tiles_are_holes_and_counted(own_tiles: Path) -> None:
 
 def test_blocks_without_tiles_are_not_read(tmp_path: Path) -> None:
     _write(tmp_path, _GROUND, _DATUM, _ZOOM)
-    latitude, longitude, _ = _DATUM.geodetic(np.array([3000.0, 2000.0, 0.0]))
+    latitude, longitude, _ = _DATUM.geodetic(np.array([700.0, 500.0, 0.0]))
     _write(tmp_path, _GROUND, Datum(latitude, longitude), _ZOOM)
     ground = read_xyz(tmp_path).ground[0]
     sizes_m = [ground.ground_size_m, 2 * ground.ground_size_m]

@@ -61,6 +61,8 @@ from vloc_ros.mapping.maps.compress import keep_points, rank_points
 from vloc_ros.mapping.maps.merge import merge_maps
 from vloc_ros.storage.maps import read_map, write_map
 
+pytestmark = pytest.mark.usefixtures("each_image_once")
+
 VIEW = hover(-50.0, 30.0, 70.0, yaw=1.0, tilt=(0.05, -0.04))
 
 

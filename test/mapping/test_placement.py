@@ -90,7 +90,7 @@ def _bending(placed: Sequence[Pose], truth: Sequence[Pose]) -> float:
 
 
 def test_images_take_the_drift_out_of_odometry() -> None:
-    scene = make_posed_points(images=16)
+    scene = make_posed_points(images=16, points=300)
     odometry = _drift(scene.poses)
     assert _bending(odometry, scene.poses) > 0.3
     # the scale of its steps is all that only odometry knows: 2 % of 3 m
@@ -124,14 +124,14 @@ def test_a_map_bends_as_much_as_it_says() -> None:
 
 
 def test_odometry_carries_images_over_what_shows_nothing() -> None:
-    scene = make_posed_points(images=16)
+    scene = make_posed_points(images=12, points=250)
     dark = [Features.empty(128) if k in (7, 8) else found for k, found in enumerate(scene.features)]
     placed = _place(scene, scene.poses, _ODOMETRY, features=dark)
     assert _bending(placed, scene.poses) < 0.05
 
 
 def test_a_noisy_survey_is_smoothed_and_its_frame_kept() -> None:
-    scene, rng = make_posed_points(images=16), np.random.default_rng(1)
+    scene, rng = make_posed_points(images=16, points=300), np.random.default_rng(1)
     noisy = [Pose(pose.rotation, pose.translation + rng.normal(0, 0.05, 3)) for pose in scene.poses]
     placed = _place(scene, noisy, _SURVEY)
     before_m, after_m = (
@@ -143,7 +143,7 @@ def test_a_noisy_survey_is_smoothed_and_its_frame_kept() -> None:
 
 def test_places_that_look_alike_are_not_glued_together() -> None:
     """The same row of images twice, 30 m apart: every pair across the gap has a perfect relative pose."""
-    scene = make_posed_points(images=10)
+    scene = make_posed_points(images=10, points=250)
     away: Array = np.array([30.0, 0.0, 0.0])
     twice = replace(
         scene,
@@ -164,7 +164,7 @@ def test_places_that_look_alike_are_not_glued_together() -> None:
     ],
 )
 def test_poses_of_another_trajectory_are_refused(what: str, given: GivenPoses) -> None:
-    scene = make_posed_points(images=12)
+    scene = make_posed_points(images=12, points=250)
     poses = scene.poses[::-1]
     if what == "turned":
         turns = [Pose.from_rotation_vector([0.0, 0.5 * k, 0.0], np.zeros(3)) for k in range(12)]
@@ -174,7 +174,7 @@ def test_poses_of_another_trajectory_are_refused(what: str, given: GivenPoses) -
 
 
 def test_a_camera_that_also_turned_on_the_spot_is_placed() -> None:
-    scene = make_posed_points(images=14)
+    scene = make_posed_points(images=12, points=250)
     spot = scene.poses[6]
     stopped = [spot if k in (6, 7) else pose for k, pose in enumerate(scene.poses)]
     features = [scene.features[6] if k == 7 else found for k, found in enumerate(scene.features)]
@@ -193,9 +193,9 @@ def _with_positions(images: Sequence[PosedImage], poses: Sequence[Pose], std_m: 
 _LYING = Pose.from_rotation_vector([-np.pi / 2, 0.0, 0.0], np.zeros(3))  # optical axes, z up
 
 
-def _level_row(*, images: int = 16) -> tuple[PosedPoints, list[Pose]]:
+def _level_row(*, images: int = 12, points: int = 250) -> tuple[PosedPoints, list[Pose]]:
     """Cameras exactly along x of a level frame, and their poses there."""
-    scene = make_posed_points(images=images)
+    scene = make_posed_points(images=images, points=points)
     return scene, [_LYING @ pose for pose in scene.poses]
 
 
@@ -227,7 +227,7 @@ def test_gravity_levels_tilted_odometry() -> None:
 
 def test_positions_are_those_of_the_images_where_clocks_differ() -> None:
     """Camera and odometry differ by 0.1 s, and positions have odometry's clock."""
-    scene, level = _level_row(images=24)
+    scene, level = _level_row(images=20, points=400)
     step_ns, late_ns = 10**8, 10**8
     true_path = Trajectory(np.arange(len(level)) * step_ns, tuple(level))
 
@@ -256,14 +256,14 @@ def test_positions_are_those_of_the_images_where_clocks_differ() -> None:
 
 
 def test_positions_of_another_drive_are_refused() -> None:
-    scene = make_posed_points(images=16)
-    images = _with_positions(scene.images(), [Pose(np.eye(3), [0.2 * k, 2.0 * (k % 2), 0.0]) for k in range(16)], 0.02)
+    scene = make_posed_points(images=12, points=250)
+    images = _with_positions(scene.images(), [Pose(np.eye(3), [0.2 * k, 2.0 * (k % 2), 0.0]) for k in range(12)], 0.02)
     with pytest.raises(MapError, match="positions contradict the images"):
         _place(scene, scene.poses, _ODOMETRY, images=images)
 
 
 def test_positions_and_gravity_give_images_scale_and_frame() -> None:
-    scene = make_posed_points(images=16)
+    scene = make_posed_points(images=12, points=250)
     up = np.array([0.0, -1.0, 0.0])  # of the row of cameras
     level = Pose.from_rotation_vector([-np.pi / 2, 0.0, 0.0], np.zeros(3))
     truth = [level @ pose for pose in scene.poses]

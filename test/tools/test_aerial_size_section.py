@@ -53,21 +53,21 @@ def test_a_drone_sees_what_the_tiles_show(tmp_path: Path) -> None:
 
 
 def test_codes_find_what_the_exact_search_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"_ROWS": 8000, "_LISTS": 32, "_ASKED": 40, "_CODES": (8, 64)}.items():
+    for name, value in {"_ROWS": 8000, "_LISTS": 32, "_ASKED": 40, "_CODES": (4, 32)}.items():
         monkeypatch.setattr(aerial_size, name, value)
     found = aerial_size.search_descriptors(tmp_path)
     assert found["exact"]["recall@1"] == 1.0
-    coarse, fine = found["codes"]["8"], found["codes"]["64"]
+    coarse, fine = found["codes"]["4"], found["codes"]["32"]
     assert coarse["32"]["recall@1"] < fine["32"]["recall@1"]
     assert fine["32"]["re-ranked recall@1"] > 0.9
-    assert 64 < fine["bytes_each"] < 64 + 80
+    assert 32 < fine["bytes_each"] < 32 + 80
     table = TABLES["million_descriptors"].write({"million_descriptors": {"million": found}})
     assert [row[:2] for row in table.rows] == [
         ["exact, in memory", "all"],
-        ["IVF-PQ, 8 bytes", "8 of 32"],
-        ["IVF-PQ, 8 bytes", "32 of 32"],
-        ["IVF-PQ, 64 bytes", "8 of 32"],
-        ["IVF-PQ, 64 bytes", "32 of 32"],
+        ["IVF-PQ, 4 bytes", "8 of 32"],
+        ["IVF-PQ, 4 bytes", "32 of 32"],
+        ["IVF-PQ, 32 bytes", "8 of 32"],
+        ["IVF-PQ, 32 bytes", "32 of 32"],
     ]
 
 

@@ -29,7 +29,7 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.sources import PosedScan
 from vloc_ros.mapping.maps.lidar_places import make_lidar_map
-from vloc_ros.simulation.lidar import Rosette, Spinning, scan_world
+from vloc_ros.simulation.lidar import Rosette, Spinning, scan_points
 from vloc_ros.simulation.lidar_drives import ON_CAR, LidarDrive, drive_with_lidar
 from vloc_ros.simulation.town import with_other_cars
 from vloc_ros.simulation.world import make_world
@@ -140,7 +140,7 @@ def _of_sensor(world: MappedWorld, pattern: Spinning | Rosette) -> Iterator[tupl
     drive = _query_drive(world)
     for k in np.random.default_rng(world.seed + 1).choice(len(drive), _QUERIES, replace=False):
         pose = drive.map_from_lidar[k]
-        yield np.asarray(scan_world(drive.world, pose, pattern, seed=world.seed, scan=int(k)).points), pose
+        yield scan_points(drive.world, pose, pattern, seed=world.seed, scan=int(k)), pose
 
 
 def _keep(path: Path, scan: Any) -> tuple[list[Array], list[Pose]]:

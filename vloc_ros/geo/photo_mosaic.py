@@ -25,8 +25,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.sparse import lil_matrix
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.extractor_config import RootSiftConfig
@@ -36,12 +34,10 @@ from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.sources import Progress, silent
 from vloc_ros.geo.ground_images import GroundImage
+from vloc_ros.geo.mosaic_adjustment import MosaicProblem, Overlap, adjust_mosaic, fit_similarity
 
 _KEYPOINTS, _RATIO = 4000, 0.85
 _AGREE_PX, _LEAST_INLIERS, _INLIERS_USED = 6.0, 14, 30
-_POSITION_STD_M, _MATCH_STD_PX = 0.7, 4.0
-# how far a gimbal that looks straight down is off, and ground sizes from what heights say but for one common factor
-_TILT_STD_RAD, _LOG_SIZE_STD = 0.009, 0.01
 # two photographs of one flight do not differ more in their ground sizes
 _MOST_SCALE = 1.5
 _LEAST_PHOTOS = 3
@@ -101,17 +97,6 @@ class Mosaic:
         return float(np.median(np.abs(self.turns)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Overlap:
-    """What two photographs share: (M, 2) pixels of each, as complex numbers with y up, and the similarity of them."""
-
-    first: int
-    second: int
-    at_first: Array
-    at_second: Array
-    second_from_first: tuple[complex, complex]
-
-
 def solve_mosaic(photos: Sequence[Photo], *, progress: Progress = silent) -> Mosaic:
     """Place photographs by their overlaps and positions.
 
@@ -131,7 +116,8 @@ def solve_mosaic(photos: Sequence[Photo], *, progress: Progress = silent) -> Mos
     where = np.array([one.position @ [1, 1j] for one in chosen])
     within = _of_group(overlaps, group)
     layout = _chain(within, len(group))
-    solution = _solve(_Problem.of(chosen, within), *layout, where)
+    problem = MosaicProblem.of(within, [one.focal_px for one in chosen], [one.height_m for one in chosen])
+    solution = adjust_mosaic(problem, *layout, where)
     left_out = tuple(one.name for k, one in enumerate(photos) if k not in group)
     return Mosaic(
         np.array(group),
@@ -148,17 +134,17 @@ def solve_mosaic(photos: Sequence[Photo], *, progress: Progress = silent) -> Mos
 def fit_layout(mosaic: Mosaic, where: Array) -> float:
     """How well the overlaps alone agree with (P, 2) positions of the placed photographs: metres, root mean square."""
     positions = where @ [1, 1j]
-    turn, shift = _similarity(mosaic.layout, positions)
+    turn, shift = fit_similarity(mosaic.layout, positions)
     return float(np.sqrt((np.abs(turn * mosaic.layout + shift - positions) ** 2).mean()))
 
 
-def _of_group(overlaps: Sequence[_Overlap], group: Sequence[int]) -> list[_Overlap]:
+def _of_group(overlaps: Sequence[Overlap], group: Sequence[int]) -> list[Overlap]:
     """The overlaps within a group, by the numbers in it."""
     number = {photo: k for k, photo in enumerate(group)}
     return [replace(one, first=number[one.first], second=number[one.second]) for one in overlaps if one.first in number]
 
 
-def _find_overlaps(photos: Sequence[Photo], features: Sequence[Features]) -> list[_Overlap]:
+def _find_overlaps(photos: Sequence[Photo], features: Sequence[Features]) -> list[Overlap]:
     found = []
     for first in range(len(photos)):
         for second in range(first + 1, len(photos)):
@@ -178,7 +164,7 @@ def _may_overlap(first: Photo, second: Photo) -> bool:
     return len(reaches) < 2 or away_m < _REACH * sum(reaches)
 
 
-def _overlap(photos: Sequence[Photo], first: int, second: int, features: Sequence[Features]) -> _Overlap | None:
+def _overlap(photos: Sequence[Photo], first: int, second: int, features: Sequence[Features]) -> Overlap | None:
     a, b, a_photo, b_photo = features[first], features[second], photos[first], photos[second]
     if min(len(a), len(b)) < _LEAST_INLIERS:
         return None
@@ -198,7 +184,7 @@ def _overlap(photos: Sequence[Photo], first: int, second: int, features: Sequenc
         return None
     kept = np.flatnonzero(inliers.ravel())[:_INLIERS_USED]
     at_first, at_second = (_up(xy[kept] - np.array(one.size) / 2.0) for xy, one in ((xy_a, a_photo), (xy_b, b_photo)))
-    return _Overlap(first, second, at_first, at_second, _similarity(at_first, at_second))
+    return Overlap(first, second, at_first, at_second, fit_similarity(at_first, at_second))
 
 
 def _up(xy: Array) -> Array:
@@ -206,14 +192,7 @@ def _up(xy: Array) -> Array:
     return np.asarray(xy[:, 0] - 1j * xy[:, 1])
 
 
-def _similarity(source: Array, target: Array) -> tuple[complex, complex]:
-    """Turn and shift, complex, of the least-squares similarity of complex points."""
-    at, there = source - source.mean(), target - target.mean()
-    turn = complex(np.vdot(at, there) / np.vdot(at, at))
-    return turn, complex(target.mean() - turn * source.mean())
-
-
-def _largest_group(count: int, overlaps: Sequence[_Overlap]) -> list[int]:
+def _largest_group(count: int, overlaps: Sequence[Overlap]) -> list[int]:
     group = list(range(count))
     for one in overlaps:
         old, new = group[one.first], group[one.second]
@@ -222,93 +201,7 @@ def _largest_group(count: int, overlaps: Sequence[_Overlap]) -> list[int]:
     return [k for k in range(count) if group[k] == largest]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Problem:
-    """What is solved for: of each photograph log size and yaw of a pixel, where it was taken, and its tilt.
-
-    Attributes:
-        overlaps: pairs of photographs.
-        pairs: (M, 2) photographs of every match.
-        at_first: (M,) complex pixels from the middle of the first one, y up, and
-        at_second: (M,) of the second one.
-        inverse_focal: (P,) 1 / pixels; 0 where unknown, which leaves tilts out.
-        expected_log_size: (P,) but for one common addend.
-    """
-
-    overlaps: Sequence[_Overlap]
-    pairs: Array
-    at_first: Array
-    at_second: Array
-    inverse_focal: Array
-    expected_log_size: Array
-
-    @staticmethod
-    def of(photos: Sequence[Photo], overlaps: Sequence[_Overlap]) -> _Problem:
-        known = all(one.height_m and one.focal_px for one in photos)
-        return _Problem(
-            overlaps,
-            np.array([(one.first, one.second) for one in overlaps for _ in one.at_first]),
-            np.concatenate([one.at_first for one in overlaps]),
-            np.concatenate([one.at_second for one in overlaps]),
-            np.array([1.0 / one.focal_px if one.focal_px else 0.0 for one in photos]),
-            np.log([one.height_m / one.focal_px if known else 1.0 for one in photos]),  # type: ignore[operator]
-        )
-
-    def on_ground(self, values: Array, photos: Array, pixels: Array) -> Array:
-        """(M,) complex metres of pixels from the middle of photographs."""
-        of = values[:-1].reshape(-1, 6)[photos]
-        inverse, tilt = self.inverse_focal[photos], of[:, 4] + 1j * of[:, 5]
-        level = (pixels + np.where(inverse > 0, tilt / np.where(inverse > 0, inverse, 1.0), 0.0)) / (
-            1.0 - inverse * (np.conj(tilt) * pixels).real
-        )
-        return np.asarray(np.exp(of[:, 0] + 1j * of[:, 1]) * level + of[:, 2] + 1j * of[:, 3])
-
-    def residuals(self, values: Array, where: Array) -> Array:
-        of, (first, second) = values[:-1].reshape(-1, 6), self.pairs.T
-        apart = self.on_ground(values, first, self.at_first) - self.on_ground(values, second, self.at_second)
-        # in pixels: in metres, smaller photographs would agree better
-        apart = apart / np.exp((of[first, 0] + of[second, 0]) / 2) / _MATCH_STD_PX
-        away = (of[:, 2] + 1j * of[:, 3] - where) / _POSITION_STD_M
-        size = (of[:, 0] - self.expected_log_size - values[-1]) / _LOG_SIZE_STD
-        tilt = of[:, 4:].T / _TILT_STD_RAD
-        return np.concatenate([apart.real, apart.imag, away.real, away.imag, size, *tilt])
-
-    def sparsity(self) -> lil_matrix:
-        """Which parameters each residual depends on."""
-        matches, count = len(self.pairs), len(self.inverse_focal)
-        pattern = lil_matrix((2 * matches + 5 * count, 6 * count + 1), dtype=np.uint8)
-        for row, pair in enumerate(self.pairs):
-            for photo in pair:
-                pattern[[row, matches + row], 6 * photo : 6 * photo + 6] = 1
-        for photo in range(count):
-            rows = 2 * matches + photo + count * np.arange(5)
-            pattern[rows, 6 * photo : 6 * photo + 6] = 1
-        pattern[2 * matches + 2 * count : 2 * matches + 3 * count, -1] = 1
-        return pattern
-
-
-def _solve(problem: _Problem, turns: Array, shifts: Array, where: Array) -> Array:
-    """(3, P) complex: turn, position and tilt of every photograph, from where overlaps alone have it."""
-    turn, shift = _similarity(shifts, where)
-    if not 0 < abs(turn) < np.inf:
-        raise InputError("all photographs were taken at one place, expected positions apart from each other")
-    turns, shifts = turn * turns, turn * shifts + shift
-    level = np.zeros((len(where), 2))
-    start = np.column_stack([np.log(np.abs(turns)), np.angle(turns), shifts.real, shifts.imag, level])
-    common = float(np.mean(start[:, 0] - problem.expected_log_size))
-    found = least_squares(
-        problem.residuals,
-        np.append(start.ravel(), common),
-        args=(where,),
-        jac_sparsity=problem.sparsity(),
-        loss="soft_l1",
-        x_scale="jac",
-    )
-    of = found.x[:-1].reshape(-1, 6)
-    return np.array([np.exp(of[:, 0] + 1j * of[:, 1]), of[:, 2] + 1j * of[:, 3], of[:, 4] + 1j * of[:, 5]])
-
-
-def _chain(overlaps: Sequence[_Overlap], count: int) -> tuple[Array, Array]:
+def _chain(overlaps: Sequence[Overlap], count: int) -> tuple[Array, Array]:
     """Turns and shifts into the first photograph's pixels, along the overlaps with most matches."""
     turns, shifts = np.zeros(count, complex), np.zeros(count, complex)
     turns[0] = 1.0
@@ -326,7 +219,7 @@ def _chain(overlaps: Sequence[_Overlap], count: int) -> tuple[Array, Array]:
 
 
 def _homography(photo: Photo, turn: complex, position: complex, tilt: complex) -> Array:
-    """(3, 3) from pixels to metres, see `_Problem.on_ground`."""
+    """(3, 3) from pixels to metres, see `MosaicProblem.on_ground`."""
     width, height = photo.size
     from_middle = np.array([[1.0, 0.0, -width / 2], [0.0, -1.0, height / 2], [0.0, 0.0, 1.0]])
     level = np.eye(3)

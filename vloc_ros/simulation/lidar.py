@@ -29,6 +29,7 @@ from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.textures import get_mip_map
 
 _SECTORS = 4
+_RANGE_M, _NOISE_M = 80.0, 0.02
 # z forward, x right, y down from x forward, y left, z up
 _SECTOR_FROM_LIDAR = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 _ROSETTE_RATE, _ROSETTE_PETALS = 2.399963, 7.3
@@ -95,6 +96,19 @@ class LidarScan:
     intensity: Array
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Echoes:
+    """Beams that came back: their (N, 3) directions, (N,) measured distances, and (N,) surfaces that they met."""
+
+    beams: Array
+    measured: Array
+    surface: Array
+
+    @property
+    def points(self) -> Array:
+        return np.asarray((self.beams * self.measured[:, None]).astype(np.float32))
+
+
 def scan_world(
     world: World,
     map_from_lidar: Pose,
@@ -102,8 +116,8 @@ def scan_world(
     *,
     seed: int = 0,
     scan: int = 0,
-    range_m: float = 80.0,
-    noise_m: float = 0.02,
+    range_m: float = _RANGE_M,
+    noise_m: float = _NOISE_M,
 ) -> LidarScan:
     """Scan a world from a place.
 
@@ -116,6 +130,29 @@ def scan_world(
         range_m: how far it sees.
         noise_m: standard deviation of a distance.
     """
+    echoes = _meet(world, map_from_lidar, pattern, seed, scan, range_m, noise_m)
+    hit, which = np.unique(echoes.surface, return_inverse=True)
+    brightness, normals = _surface_properties(world, hit)
+    squarely = np.abs(np.einsum("ij,ij->i", echoes.beams @ map_from_lidar.rotation.T, normals[which]))
+    intensity = np.clip(brightness[which] * (0.3 + 0.7 * squarely), 1, 255).astype(np.uint8)
+    return LidarScan(echoes.points, intensity)
+
+
+def scan_points(world: World, map_from_lidar: Pose, pattern: LidarPattern, *, seed: int = 0, scan: int = 0) -> Array:
+    """(N, 3) float32 points of `scan_world`; without intensities no texture has to be painted."""
+    return _meet(world, map_from_lidar, pattern, seed, scan).points
+
+
+def _meet(
+    world: World,
+    map_from_lidar: Pose,
+    pattern: LidarPattern,
+    seed: int,
+    scan: int,
+    range_m: float = _RANGE_M,
+    noise_m: float = _NOISE_M,
+) -> _Echoes:
+    """See `scan_world`."""
     rng, beams = np.random.default_rng([seed, scan, 11]), pattern.directions(scan)
     sector_of_beam = np.round(np.arctan2(beams[:, 1], beams[:, 0]) / (np.pi / 2)).astype(int) % _SECTORS
     distance, surface = np.full(len(beams), np.inf), np.full(len(beams), -1)
@@ -132,12 +169,7 @@ def scan_world(
     sky = np.array([one.texture.pattern == "sky" for one in world.rectangles])
     echo = np.flatnonzero((surface >= 0) & (distance < range_m))
     echo = echo[~sky[surface[echo]]]
-    hit, which = np.unique(surface[echo], return_inverse=True)
-    brightness, normals = _surface_properties(world, hit)
-    squarely = np.abs(np.einsum("ij,ij->i", beams[echo] @ map_from_lidar.rotation.T, normals[which]))
-    measured = distance[echo] + rng.normal(0.0, noise_m, len(echo))
-    intensity = np.clip(brightness[which] * (0.3 + 0.7 * squarely), 1, 255).astype(np.uint8)
-    return LidarScan((beams[echo] * measured[:, None]).astype(np.float32), intensity)
+    return _Echoes(beams[echo], distance[echo] + rng.normal(0.0, noise_m, len(echo)), surface[echo])
 
 
 def _surface_properties(world: World, surfaces: Array) -> tuple[Array, Array]:

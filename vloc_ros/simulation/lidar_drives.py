@@ -23,7 +23,7 @@ import numpy as np
 
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation.driving import BASE_FROM_CAMERA, drive_route, plan_route
-from vloc_ros.simulation.lidar import Spinning, scan_world
+from vloc_ros.simulation.lidar import Spinning, scan_points
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.trajectories import walk
 
@@ -56,8 +56,7 @@ class LidarDrive:
         pattern = self.pattern
         if every_ring > 1:
             pattern = Spinning(pattern.rings // every_ring, pattern.lowest_rad, pattern.highest_rad, pattern.columns)
-        scan = scan_world(self.world, self.map_from_lidar[number], pattern, seed=self.seed, scan=number)
-        return np.asarray(scan.points)
+        return scan_points(self.world, self.map_from_lidar[number], pattern, seed=self.seed, scan=number)
 
 
 def drive_with_lidar(

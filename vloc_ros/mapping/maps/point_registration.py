@@ -152,9 +152,10 @@ def _nearest(side: RegistrationSide, mine: Array, other: RegistrationSide, their
 def _inliers(source: Array, target: Array, radius_m: Array) -> Array:
     """(M,) bool: the matches that agree with the motion that most agree with; none where no triple fits."""
     best = np.zeros(len(source), bool)
-    triples = _fitting_triples(source, target, radius_m)
+    triples, squared_m2 = _fitting_triples(source, target, radius_m), radius_m**2
     for rotation, translation in zip(*_kabsch(source[triples], target[triples]), strict=True):
-        agree = np.linalg.norm(source @ rotation.T + translation - target, axis=1) < radius_m
+        apart = source @ rotation.T + translation - target
+        agree = np.einsum("ij,ij->i", apart, apart) < squared_m2
         best = agree if agree.sum() > best.sum() else best
     for _ in range(_REFITS):
         if best.sum() < _MIN_INLIERS:

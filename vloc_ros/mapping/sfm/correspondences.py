@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import cv2
 import numpy as np
 import poselib
 from scipy.optimize import least_squares
@@ -37,6 +38,7 @@ _MIN_BASELINE_M = 1e-6
 _ABOUT_AS_MANY = 0.9
 # of a measured motion, where two explain the matches alike: of its turn, of its step and what grows with it
 _TURN_STD_RAD, _STEP_STD_M, _STEP_STD = 0.01, 0.02, 0.05
+_DIFFERENCE = 1e-8  # for derivatives, radians and metres
 _MIN_FOR_RELATIVE_POSE = 5
 _RELATIVE_POSE = {"max_iterations": 1000, "min_iterations": 100, "success_prob": 0.999, "seed": 0}
 _IDEAL_CAMERA = {"model": "SIMPLE_PINHOLE", "width": 2, "height": 2, "params": [1.0, 0.0, 0.0]}
@@ -156,17 +158,27 @@ def _refine_measured(measured: Pose, rays: tuple[Array, Array], cameras: tuple[C
     length = np.linalg.norm(measured.translation)
     stds = np.repeat([_TURN_STD_RAD, _STEP_STD_M + _STEP_STD * length], 3)
 
-    def moved(by: Array) -> Pose:
-        return Pose.from_rotation_vector(by[:3], measured.translation + by[3:]) @ Pose(measured.rotation, np.zeros(3))
+    focal_px = _focal_px(cameras)
+
+    def robust_px(by: Array) -> Array:
+        rotations = np.stack([cv2.Rodrigues(one)[0] for one in by[:, :3]]) @ measured.rotation
+        essentials = _essential(rotations, measured.translation + by[:, 3:])
+        # a ray towards the other camera meets every epipolar line
+        epipolar_px = np.nan_to_num(_sampson_errors_px(rays, essentials, focal_px), posinf=0.0, neginf=0.0)
+        return np.asarray(np.sqrt(np.log1p(epipolar_px**2)))
 
     def errors(by: Array) -> Array:
-        # a ray towards the other camera meets every epipolar line
-        epipolar_px = np.nan_to_num(_sampson_errors_px(rays, moved(by), cameras), posinf=0.0, neginf=0.0)
-        return np.concatenate([np.sqrt(np.log1p(epipolar_px**2)), by / stds])
+        return np.concatenate([robust_px(by[None])[0], by / stds])
 
-    near_enough = {"x_scale": stds, "method": "lm", "ftol": 1e-3, "xtol": 1e-3, "max_nfev": 200}
-    found = least_squares(errors, np.zeros(6), **near_enough)
-    return moved(found.x) if found.success else None
+    def derivatives(by: Array) -> Array:
+        # all at once: most of the time NumPy would take to be called
+        at, *beside = robust_px(by + np.vstack([np.zeros(6), _DIFFERENCE * np.eye(6)]))
+        return np.vstack([(np.array(beside) - at).T / _DIFFERENCE, np.diag(1 / stds)])
+
+    near_enough = {"x_scale": stds, "method": "lm", "ftol": 1e-3, "xtol": 1e-3, "max_nfev": 60}
+    found = least_squares(errors, np.zeros(6), derivatives, **near_enough)
+    turned = cv2.Rodrigues(found.x[:3])[0] @ measured.rotation
+    return Pose(turned, measured.translation + found.x[3:]) if found.success else None
 
 
 def _lie_ahead(rays: tuple[Array, Array], first_from_second: Pose) -> Array:
@@ -238,18 +250,22 @@ def epipolar_inliers(
     if np.linalg.norm(first_from_second.translation) < _MIN_BASELINE_M:
         return np.zeros(len(rays[0]), bool)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.abs(_sampson_errors_px(rays, first_from_second, cameras)) < max_error_px)
+        essential = _essential(first_from_second.rotation, first_from_second.translation)
+        return np.asarray(np.abs(_sampson_errors_px(rays, essential, _focal_px(cameras))) < max_error_px)
 
 
-def _sampson_errors_px(rays: tuple[Array, Array], first_from_second: Pose, cameras: tuple[Camera, Camera]) -> Array:
-    """(M,) signed distances of matches from a relative pose whose translation is not zero."""
-    direction = first_from_second.translation / np.linalg.norm(first_from_second.translation)
-    essential = skew(direction) @ first_from_second.rotation
-    line_in_first, line_in_second = rays[1] @ essential.T, rays[0] @ essential
-    algebraic = np.einsum("ij,ij->i", rays[0], line_in_first)
-    gradient = (line_in_first[:, :2] ** 2).sum(axis=1) + (line_in_second[:, :2] ** 2).sum(axis=1)
+def _essential(rotation: Array, translation: Array) -> Array:
+    """(..., 3, 3) essential matrices of first_from_second, whose translations are not zero."""
+    return np.asarray(skew(translation / np.linalg.norm(translation, axis=-1, keepdims=True)) @ rotation)
+
+
+def _sampson_errors_px(rays: tuple[Array, Array], essential: Array, focal_px: float) -> Array:
+    """(..., M) signed distances of matches from (..., 3, 3) essential matrices."""
+    line_in_first, line_in_second = rays[1] @ essential.swapaxes(-1, -2), rays[0] @ essential
+    algebraic = np.einsum("ij,...ij->...i", rays[0], line_in_first)
+    gradient = (line_in_first[..., :2] ** 2).sum(axis=-1) + (line_in_second[..., :2] ** 2).sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(_focal_px(cameras) * algebraic / np.sqrt(gradient))
+        return np.asarray(focal_px * algebraic / np.sqrt(gradient))
 
 
 def _focal_px(cameras: tuple[Camera, Camera]) -> float:
