@@ -40,7 +40,7 @@ from vloc_ros.core.localization.camera_cloud_search import MISFIT, CameraCloudSe
 from vloc_ros.core.localization.camera_errors import CameraErrors
 from vloc_ros.core.localization.result import Status
 from vloc_ros.evaluation.camera_hypotheses import summarize_errors
-from vloc_ros.evaluation.lidar_overlay import draw_lidar_overlay
+from vloc_ros.core.clouds.lidar_overlay import draw_lidar_overlay
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
 
 
