@@ -175,7 +175,7 @@ class MovingCamera:
         if self._views and moved_m < self._apart_m:
             return self._refuse(self._way_m + moved_m)
         self._keep(MovingView(grey.image, odom_from_camera), moved_m)
-        if self._way_m < self._due_m or busy:
+        if self._way_m < self.due_m or busy:
             return self._refuse(self._way_m)
         if not self._config.odometry_z_is_up:
             check_up_axis([one.odom_from_camera for one in self._views])
@@ -197,7 +197,8 @@ class MovingCamera:
         return len(self._views)
 
     @property
-    def _due_m(self) -> float:
+    def due_m(self) -> float:
+        """Path of the camera after which a cloud is due."""
         return _DUE * self._stereo.path_m
 
     def _make_window(self) -> DriveWindow:
@@ -244,8 +245,8 @@ class MovingCamera:
         self._first += dropped
 
     def _refuse(self, way_m: float) -> LocalizationResult:
-        moved = f"the camera has moved {way_m:.1f} m of the {self._due_m:g} m to its next cloud"
-        reason = moved if way_m < self._due_m else "the image is kept for the next cloud, once the last one is done"
+        moved = f"the camera has moved {way_m:.1f} m of the {self.due_m:g} m to its next cloud"
+        reason = moved if way_m < self.due_m else "the image is kept for the next cloud, once the last one is done"
         refused = LocalizationResult.refused(Status.NO_FEATURES, f"{self._note}{reason}")
         return replace(refused, candidate=GATHERING)
 

@@ -17,17 +17,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.query import PosePrior
+from vloc_ros.core.tracking.fix_filter import FixFilter
 from vloc_ros.core.tracking.moving_camera import CloudTask
 from vloc_ros.footprint import limit_blas_threads
+from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes.localizer.cameras import CameraImage, parse_camera_names
 from vloc_ros.nodes.localizer.loaded_map import LoadedMap
-from vloc_ros.nodes.localizer.rig_transforms import Reference
+from vloc_ros.nodes.localizer.query_views import ViewAssembler
+from vloc_ros.nodes.localizer.refusal import Refused
+from vloc_ros.nodes.localizer.rig_transforms import Reference, RigTransforms
+
+_NO_RIG = (
+    "the map has LiDAR places alone, in which images of one camera are localized, and cameras names a rig; leave it "
+    "empty, and remap image and camera_info to those of one camera"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +83,14 @@ class PendingCloud:
     number: int
     begun_s: float
 
+    def explain_gone(self, loaded: LoadedMap | None, generation: int) -> str:
+        """What that it began with is gone, now that a map is in use, and a generation; empty where nothing is."""
+        if generation != self.generation:
+            return "the tracked pose was discarded"
+        if loaded is None or loaded.hash != self.loaded.hash:
+            return "the map was swapped"
+        return "" if self.task.is_current() else "odometry was restarted, or stamps went back,"
+
     def search(self, *, is_drawn: bool) -> FoundCloud | Exception:
         """Run the task, and draw the map into the last image; a bug is returned."""
         try:
@@ -81,6 +101,64 @@ class PendingCloud:
             return FoundCloud(located.result, (drawn,), note)
         except Exception as error:
             return error
+
+
+class ImageKeeper:
+    """Keeps the images of a camera, with odometry and extrinsics, in a map that localizes by their clouds."""
+
+    def __init__(
+        self,
+        config: LocalizerNodeConfig,
+        fix_filter: FixFilter,
+        views: ViewAssembler,
+        transforms: RigTransforms,
+        is_searching: Callable[[], bool],
+    ) -> None:
+        """A keeper for any map; the map holds the images.
+
+        Args:
+            config: of the node.
+            fix_filter: knows how fast the robot moves.
+            views: converts images.
+            transforms: looks up odometry and extrinsics.
+            is_searching: whether the last pending cloud is not done.
+        """
+        self._config, self._filter, self._views = config, fix_filter, views
+        self._transforms, self._is_searching = transforms, is_searching
+
+    def keep(
+        self,
+        images: Sequence[CameraImage],
+        initial: PosePrior | None,
+        loaded: LoadedMap,
+        reference: Reference,
+        status: LocalizationStatus,
+        generation: int,
+    ) -> PendingCloud | LocalizationResult:
+        """Keep an image; return the cloud that is due, or why none is.
+
+        Raises:
+            Refused: there is a rig, or the image, its extrinsics or its odometry cannot be used.
+        """
+        assert loaded.moving_camera is not None
+        if parse_camera_names(self._config.cameras):
+            raise Refused(LocalizationStatus.NO_CANDIDATES, _NO_RIG)
+        begun_s = time.perf_counter()
+        view = self._views.assemble_camera(images[0]).views[0]
+        base_from_camera = self._transforms.base_from_rig(reference)
+        odom_from_base = self._transforms.look_up(reference, self._config.odom_frame, reference.base_frame)
+        odom_from_camera, robot = odom_from_base @ base_from_camera, self._filter.config
+        try:
+            found = loaded.moving_camera.add(
+                view, odom_from_camera, reference.stamp_ns, robot=robot, busy=self._is_searching()
+            )
+        except InputError as error:
+            remedy = "if it does point up, set moving_camera.odometry_z_is_up"
+            raise Refused(LocalizationStatus.NO_ODOMETRY, f"{self._config.odom_frame}: {error}; {remedy}") from error
+        if isinstance(found, LocalizationResult):
+            return found
+        known, number = replace(reference, base_from_camera=base_from_camera), images[0].number
+        return PendingCloud(found, loaded, known, odom_from_base, status, initial, generation, number, begun_s)
 
 
 class CloudSearches:

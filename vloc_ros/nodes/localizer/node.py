@@ -60,6 +60,7 @@ from vloc_ros.nodes.localizer.inputs import subscribe_to_sensors
 from vloc_ros.nodes.localizer.last_results import LastResults
 from vloc_ros.nodes.localizer.loaded_map import LoadedMap
 from vloc_ros.nodes.localizer.map_notes import (
+    describe_moving_camera,
     describe_tiles,
     explain_arbitrary_frame,
     explain_unused_sensor,
@@ -251,7 +252,12 @@ class LocalizerNode(ManagedNode):
         self._outputs.reset()
         self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
-        if note := describe_tiles(self._config, config, landmark_map, resolve=self.resolve_topic_name):
+        resolve = self.resolve_topic_name
+        notes = (
+            describe_tiles(self._config, config, landmark_map, resolve=resolve),
+            describe_moving_camera(self._config, loaded.moving_camera, resolve=resolve),
+        )
+        for note in filter(None, notes):
             self.get_logger().info(note)
         unused = (
             explain_unused_sensor(self._config, landmark_map),

@@ -35,10 +35,9 @@ from vloc_ros.core.localization.views_from_above import FROM_ABOVE
 from vloc_ros.core.query import FlightState, PosePrior, Query
 from vloc_ros.core.tracking.fix import Fix, fix_from_result
 from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision
-from vloc_ros.core.tracking.moving_camera import MovingCamera
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, newest_image, parse_camera_names
-from vloc_ros.nodes.localizer.cloud_searches import FoundCloud, PendingCloud
+from vloc_ros.nodes.localizer.cloud_searches import FoundCloud, ImageKeeper, PendingCloud
 from vloc_ros.nodes.localizer.flight_sensors import FlightSensors
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.loaded_map import LoadedMap
@@ -50,10 +49,6 @@ from vloc_ros.nodes.localizer.scan_input import ScanMessage
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import fill_status, pose_with_covariance, stamp_ns_of, status_without_pose
 
-_NO_RIG = (
-    "the map has LiDAR places alone, in which images of one camera are localized, and cameras names a rig; leave it "
-    "empty, and remap image and camera_info to those of one camera"
-)
 _NO_MAP = "no map is loaded; is the map server active, and has it loaded a map?"
 
 
@@ -114,7 +109,8 @@ class LocalizationPipeline:
         self._views, self._is_rig = ViewAssembler(config, frames), bool(parse_camera_names(config.cameras))
         self._transforms = RigTransforms(config, frames)
         self._priors = PriorTracking(fix_filter, initial_pose, self._transforms)
-        self._on_request, self.is_searching = False, is_searching
+        self._keeper = ImageKeeper(config, fix_filter, self._views, self._transforms, is_searching)
+        self._on_request = False
 
     def set_config(self, config: LocalizerNodeConfig, fix_filter: FixFilterConfig) -> None:
         """Use other parameters from the next image set on. Thread-safe."""
@@ -137,15 +133,7 @@ class LocalizationPipeline:
         if isinstance(found, Exception):
             raise found
         status, result = pending.status, found.result
-        if pending.generation != self._priors.generation:
-            gone = "the tracked pose was discarded"
-        elif loaded is None or loaded.hash != pending.loaded.hash:
-            gone = "the map was swapped"
-        elif not pending.task.is_current():
-            gone = "odometry was restarted, or stamps went back,"
-        else:
-            gone = ""
-        if gone and result.ok:
+        if result.ok and (gone := pending.explain_gone(loaded, self._priors.generation)):
             result = result.refused_as(Status.HELD, f"{gone} while the cloud of this image was searched for")
         output = self._gate_result(result, pending.reference, pending.odom_from_base, status, found.images)
         output = self._complete(output, pending.initial, pending.loaded, pending.reference)
@@ -247,7 +235,12 @@ class LocalizationPipeline:
         self._check_time(reference.stamp_ns, now_ns)
         initial = self._initial_pose.prior(now_ns)
         if loaded.moving_camera is not None:
-            return self._keep_image(images, initial, loaded, loaded.moving_camera, status, reference)
+            self._priors.begin(initial, loaded)
+            found = self._keeper.keep(images, initial, loaded, reference, status, self._priors.generation)
+            if isinstance(found, PendingCloud):
+                return LocalizationOutput(status, pending=found)
+            fill_status(status, found)
+            return LocalizationOutput(status, result=found)
         odom_from_base = self._transforms.odometry(reference)
         available = self._assemble_views(images, reference, odom_from_base)
         status.cameras = available.cameras
@@ -262,54 +255,6 @@ class LocalizationPipeline:
         output = self._gate_result(result, reference, odom_from_base, status, images_used)
         status.reason = "; ".join(text for text in (status.reason, available.left_out) if text)
         return self._complete(output, initial, loaded, reference)
-
-    def _keep_image(
-        self,
-        images: list[CameraImage],
-        initial: PosePrior | None,
-        loaded: LoadedMap,
-        moving_camera: MovingCamera,
-        status: LocalizationStatus,
-        reference: Reference,
-    ) -> LocalizationOutput:
-        """Keep an image for a cloud; return the cloud that is due, or that none is.
-
-        Raises:
-            Refused: the image, its extrinsics or its odometry cannot be used.
-        """
-        if self._is_rig:
-            raise Refused(LocalizationStatus.NO_CANDIDATES, _NO_RIG)
-        begun_s = time.perf_counter()
-        view = self._views.assemble_camera(images[0]).views[0]
-        base_from_camera = self._transforms.base_from_rig(reference)
-        odom_from_base = self._transforms.look_up(reference, self._config.odom_frame, reference.base_frame)
-        self._priors.begin(initial, loaded)
-        try:
-            found = moving_camera.add(
-                view,
-                odom_from_base @ base_from_camera,
-                reference.stamp_ns,
-                robot=self._filter.config,
-                busy=self.is_searching(),
-            )
-        except InputError as error:
-            remedy = "if it does point up, set moving_camera.odometry_z_is_up"
-            raise Refused(LocalizationStatus.NO_ODOMETRY, f"{self._config.odom_frame}: {error}; {remedy}") from error
-        if isinstance(found, LocalizationResult):
-            fill_status(status, found)
-            return LocalizationOutput(status, result=found)
-        pending = PendingCloud(
-            found,
-            loaded,
-            replace(reference, base_from_camera=base_from_camera),
-            odom_from_base,
-            status,
-            initial,
-            self._priors.generation,
-            images[0].number,
-            begun_s,
-        )
-        return LocalizationOutput(status, pending=pending)
 
     def _flight_state(self, loaded: LoadedMap, reference: Reference, odom_from_base: Pose | None) -> FlightState:
         """Return what other sensors say of images from above, if the map has aerial tiles to locate them in.
