@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -135,15 +136,18 @@ class StreetRobot:
         number: int,
         *,
         later_ns: int = 0,
-        odom_from_base: Pose | None = None,
+        odom_from_odom: Pose | None = None,
         with_odometry: bool = True,
         camera: Camera = CAMERA,
         image: Array | None = None,
     ) -> int:
-        """Publish an image with odometry and calibration; return its stamp. Images are a second apart."""
+        """Publish an image with odometry and calibration; return its stamp.
+
+        Images are a second apart. With `odom_from_odom` odometry has begun anew elsewhere.
+        """
         stamp_ns = START_NS + number * SECOND_NS + later_ns
         if with_odometry:
-            odometry = odom_from_base or self.odom_from_base(number)
+            odometry = (odom_from_odom or Pose.identity()) @ self.odom_from_base(number)
             transform = transform_message(stamp_ns, "odom", "base_link", odometry)
             self._out["/tf"].publish(TFMessage(transforms=[transform]))
         model, k, d = camera.to_ros()
@@ -155,17 +159,29 @@ class StreetRobot:
         return stamp_ns
 
     def drive(self, first: int, last: int, **how: Any) -> list[LocalizationStatus]:
-        """Send some images, each once the one before has a status or waits for its cloud; all statuses."""
+        """Send some images, each once the one before has its status; all statuses.
+
+        Those after the first cloud do not wait for its search, but for the one of the second cloud.
+        """
         stamps = list[int]()
         for number in range(first, last + 1):
             if number == SECOND_CLOUD:
                 for stamp_ns in stamps:
                     self.status_of(stamp_ns)
             stamps.append(self.send(number, **how))
-            if number not in (FIRST_CLOUD, SECOND_CLOUD):
+            if number == FIRST_CLOUD:
+                self.ros.until(lambda: self._is_searching or self._has_status(stamps[-1]))
+            else:
                 self.status_of(stamps[-1])
         return [self.status_of(stamp_ns) for stamp_ns in stamps]
 
+    @property
+    def _is_searching(self) -> bool:
+        return any(thread.name == "cloud search" for thread in threading.enumerate())
+
+    def _has_status(self, stamp_ns: int) -> bool:
+        return any(stamp_ns_of(message) == stamp_ns for message in self.statuses.messages)
+
     def status_of(self, stamp_ns: int) -> LocalizationStatus:
-        self.statuses.wait(lambda all_: any(stamp_ns_of(m) == stamp_ns for m in all_), f"status of {stamp_ns}")
+        self.statuses.wait(lambda _: self._has_status(stamp_ns), f"status of {stamp_ns}")
         return next(m for m in self.statuses.messages if stamp_ns_of(m) == stamp_ns)

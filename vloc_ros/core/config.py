@@ -282,10 +282,14 @@ class MovingCameraConfig(Checked):
         2, "clouds that share no images which a pose needs at least; a single one fits many places", low=1, high=4
     )
     max_gap_s: float = parameter(
-        2.0, "time without an image or odometry after which the kept images are dropped", unit="s", low=0.05, high=60.0
+        2.0,
+        "time without an image, or without odometry, that drops all before",
+        unit="s",
+        low=0.05,
+        high=60.0,
     )
     max_image_width_px: int = parameter(
-        640, "wider images are reduced to it before they are kept, 60 at most", unit="px", low=160, high=4096
+        640, "wider images are reduced to it before they are kept, 20 at most", unit="px", low=160, high=4096
     )
     odometry_z_is_up: bool = parameter(
         False, "the z axis of odom_frame points up, also where the camera's motion looks as if it did not"

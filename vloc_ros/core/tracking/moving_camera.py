@@ -42,8 +42,8 @@ from vloc_ros.core.tracking.fix_filter import is_odometry_reset
 
 # of a refusal: the image is kept, and a cloud that it is part of is not due yet
 GATHERING = "camera/lidar/gathering"
-# images that are kept at most; path of a cloud after which another one is due, as a share
-_MOST_KEPT, _DUE = 60, 0.5
+# path of a cloud after which another one is due, as a share
+_DUE = 0.5
 _NS_PER_S = 1e9
 
 
@@ -127,7 +127,10 @@ class CloudTask:
 
 
 class MovingCamera:
-    """Keeps the images of one camera for clouds in one map. Not thread-safe, apart from its tasks."""
+    """Keeps the images of one camera for clouds in one map: 20 at most, a voxel of the map apart.
+
+    Not thread-safe, apart from its tasks.
+    """
 
     def __init__(self, search: CameraDriveSearch, stereo: MotionStereo, config: MovingCameraConfig) -> None:
         """A camera without images.
@@ -208,29 +211,24 @@ class MovingCamera:
     def _begin_anew_where_needed(
         self, camera: Camera, odom_from_camera: Pose, stamp_ns: int, robot: FixFilterConfig
     ) -> None:
-        """Drop the images, and the clouds where odometry does not hold them together any more."""
+        """Drop images and clouds that odometry may not hold together any more."""
         if self._last is None:
             return
         before_ns, before = self._last
         seconds, step = (stamp_ns - before_ns) / _NS_PER_S, before.inverse() @ odom_from_camera
         if seconds <= 0:
-            self._drop_all(f"the stamps of the images went back by {-seconds:.2f} s")
+            self._begin_anew(f"the stamps of the images went back by {-seconds:.2f} s")
         elif is_odometry_reset(step, seconds, robot):
             metres = step.distance_to(Pose.identity())[0]
-            self._drop_all(f"odometry was restarted: it moved by {metres:.1f} m in {seconds:.2f} s")
+            self._begin_anew(f"odometry was restarted: it moved by {metres:.1f} m in {seconds:.2f} s")
         elif seconds > self._config.max_gap_s:
-            self._drop_images(f"no image with odometry came for {seconds:.1f} s")
+            self._begin_anew(f"no image with odometry came for {seconds:.1f} s")
         elif camera != self._camera:
-            self._drop_images("the calibration of the camera changed")
+            self._begin_anew("the calibration of the camera changed")
 
-    def _drop_all(self, why: str) -> None:
+    def _begin_anew(self, why: str) -> None:
         self._window = self._make_window()
-        self._drop_images(why)
-
-    def _drop_images(self, why: str) -> None:
-        # the next image is no successor of these: their clouds share none
-        self._first += len(self._views)
-        self._views, self._way_m = [], 0.0
+        self._views, self._first, self._way_m = [], 0, 0.0
         self._note = f"{why}, so that the images before were dropped; "
 
     def _moved_m(self, odom_from_camera: Pose) -> float:
@@ -240,7 +238,7 @@ class MovingCamera:
     def _keep(self, view: MovingView, moved_m: float) -> None:
         self._views.append(view)
         self._way_m += moved_m
-        dropped = max(_count_unused(self._views, self._stereo), len(self._views) - _MOST_KEPT)
+        dropped = _count_unused(self._views, self._stereo)
         self._views = self._views[dropped:]
         self._first += dropped
 
