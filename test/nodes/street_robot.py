@@ -111,8 +111,10 @@ class StreetRobot:
         self.statuses = ros.collect(LocalizationStatus, "vloc_localizer/status")
         self.poses = ros.collect(PoseStamped, "vloc_localizer/pose")
         self.transforms = ros.collect(TFMessage, "/tf")
-        kinds = (("image", Image), ("camera_info", CameraInfo), ("/tf", TFMessage))
-        self._out = {name: ros.node.create_publisher(kind, name, 50) for name, kind in kinds}
+        camera = f"{str(parameters.get('cameras', '')).partition(',')[0]}/".lstrip("/")
+        kinds = {"image": (camera + "image", Image), "camera_info": (camera + "camera_info", CameraInfo)}
+        kinds["/tf"] = ("/tf", TFMessage)
+        self._out = {name: ros.node.create_publisher(kind, topic, 50) for name, (topic, kind) in kinds.items()}
         static = ros.node.create_publisher(TFMessage, "/tf_static", LATCHED)
         for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
             self.change(transition)

@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ros_session import Ros
@@ -23,8 +26,11 @@ from sensor_msgs.msg import Image
 from street_robot import FIRST_CLOUD, SECOND_CLOUD, Street, StreetRobot, make_street
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_msgs.srv import LoadMap, Relocalize
 from vloc_ros.core.tracking.moving_camera import GATHERING
+from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.nodes.rclpy_support.conversion import pose_of, stamp_ns_of
+from vloc_ros.storage.maps import map_hash, read_map, write_map
 
 pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
 pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_ros[lidar]'")
@@ -44,6 +50,9 @@ def test_a_robot_is_localized_by_its_camera_in_a_map_without_images(ros: Ros, st
     gathering = [one for k, one in enumerate(statuses) if k not in (FIRST_CLOUD, SECOND_CLOUD)]
     assert {(one.status, one.candidate) for one in gathering} == {(LocalizationStatus.NO_FEATURES, GATHERING)}
     assert statuses[1].reason == "the camera has moved 0.9 m of the 3 m to its next cloud"
+    order = [stamp_ns_of(one) for one in robot.statuses.messages]
+    kept, searched = (order.index(stamp_ns_of(statuses[k])) for k in (FIRST_CLOUD + 1, FIRST_CLOUD))
+    assert kept < searched, "no image waits for the search of a cloud"
     single, both = statuses[FIRST_CLOUD], statuses[SECOND_CLOUD]
     assert single.status != LocalizationStatus.OK
     assert "by 1 of at least 2 clouds" in single.reason
@@ -62,6 +71,30 @@ def test_a_robot_is_localized_by_its_camera_in_a_map_without_images(ros: Ros, st
     pictures.wait(lambda all_: any(stamp_ns_of(one) == stamp_ns_of(both) for one in all_), "the overlay")
     drawn = np.frombuffer(pictures.messages[-1].data, np.uint8).reshape(-1, 3).astype(int)
     assert (np.ptp(drawn, axis=1) > 50).mean() > 0.05, "points of the map are in colour on the grey image"
+
+
+def test_another_map_and_a_request_drop_the_kept_images(ros: Ros, street: Street, tmp_path: Path) -> None:
+    write_map(replace(read_map(street.map), name="renamed"), street.map.parent / "renamed")
+    ros.add(MapServerNode, autostart=True, map=str(street.map), maps_folder=str(street.map.parent))
+    robot = StreetRobot(ros, street, map="", map_cache=str(tmp_path))
+    ros.until(lambda: robot.node.map_hash == map_hash(street.map))
+    assert "moved 1.8 m" in robot.drive(0, 2)[-1].reason
+    ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name="renamed"))
+    ros.until(lambda: robot.node.map_hash == map_hash(street.map.parent / "renamed"))
+    assert "moved 0.0 m" in robot.drive(3, 3)[-1].reason
+    assert "moved 0.9 m" in robot.drive(4, 4)[-1].reason
+    found = ros.call(Relocalize, "vloc_localizer/relocalize", Relocalize.Request(timeout_s=0.1)).result
+    assert found.status == LocalizationStatus.NO_IMAGE
+    reason = robot.drive(5, 5)[-1].reason
+    assert "the tracked pose was discarded" in reason
+    assert "moved 0.0 m" in reason
+
+
+def test_a_rig_of_cameras_is_refused(ros: Ros, street: Street) -> None:
+    robot = StreetRobot(ros, street, cameras="front,rear")
+    status = robot.status_of(robot.send(0))
+    assert (status.status, "name" in status.reason) == (LocalizationStatus.NO_CANDIDATES, True)
+    assert "cameras names a rig" in status.reason
 
 
 def _is_of_map(message: object) -> bool:

@@ -30,6 +30,8 @@ from vloc_ros.core.localization.result import LocalizationResult
 _LONGEST = 6.0
 # of clouds that are nearer to each other, in paths of a cloud, one is kept for those after it
 _KEPT_APART = 0.125
+# so many hold the independent ones among them; a robot that drives in circles leaves none behind
+_MOST_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +78,10 @@ class DriveWindow:
         self._reach_m, self._reach_up_m = reach_m, reach_up_m
         self._kept = list[_KeptCloud]()
 
+    def __len__(self) -> int:
+        """Number of clouds that are kept."""
+        return len(self._kept)
+
     def locate(self, cloud: CameraCloud, odom_from_camera: Pose, *, first: int, number: int) -> DrivePose:
         """The pose of a cloud by it and those before it that share no images, and keep it for those after it.
 
@@ -108,7 +114,7 @@ class DriveWindow:
         recent = self._recent(odom_from_camera)
         if len(recent) > 1 and _distance_m(recent[-2], odom_from_camera) < _KEPT_APART * self._stereo.path_m:
             del recent[-1]
-        return recent
+        return recent[1 - _MOST_KEPT :]
 
 
 def _choose_independent(kept: Sequence[_KeptCloud]) -> list[DriveCloud]:

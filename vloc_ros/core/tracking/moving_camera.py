@@ -194,6 +194,12 @@ class MovingCamera:
             self._config.least_clouds,
         )
 
+    def begin_anew(self, why: str) -> None:
+        """Drop images and clouds, for a reason that the next refusals tell."""
+        self._note = f"{why}, so that the images before were dropped; " if self._views else ""
+        self._window = self._make_window()
+        self._views, self._first, self._way_m = [], 0, 0.0
+
     @property
     def kept(self) -> int:
         """Number of images that are kept."""
@@ -217,19 +223,15 @@ class MovingCamera:
         before_ns, before = self._last
         seconds, step = (stamp_ns - before_ns) / _NS_PER_S, before.inverse() @ odom_from_camera
         if seconds <= 0:
-            self._begin_anew(f"the stamps of the images went back by {-seconds:.2f} s")
+            self.begin_anew(f"the stamps of the images went back by {-seconds:.2f} s")
         elif is_odometry_reset(step, seconds, robot):
             metres = step.distance_to(Pose.identity())[0]
-            self._begin_anew(f"odometry was restarted: it moved by {metres:.1f} m in {seconds:.2f} s")
+            fast = "or fix_filter.max_speed_m_s is too small"
+            self.begin_anew(f"odometry was restarted: it moved by {metres:.1f} m in {seconds:.2f} s ({fast})")
         elif seconds > self._config.max_gap_s:
-            self._begin_anew(f"no image with odometry came for {seconds:.1f} s")
+            self.begin_anew(f"no image with odometry came for {seconds:.1f} s")
         elif camera != self._camera:
-            self._begin_anew("the calibration of the camera changed")
-
-    def _begin_anew(self, why: str) -> None:
-        self._window = self._make_window()
-        self._views, self._first, self._way_m = [], 0, 0.0
-        self._note = f"{why}, so that the images before were dropped; "
+            self.begin_anew("the calibration of the camera changed")
 
     def _moved_m(self, odom_from_camera: Pose) -> float:
         """Distance from the last image that is kept, 0 without any."""

@@ -125,6 +125,7 @@ class ImageKeeper:
         """
         self._config, self._filter, self._views = config, fix_filter, views
         self._transforms, self._is_searching = transforms, is_searching
+        self._generation = 0
 
     def keep(
         self,
@@ -148,6 +149,9 @@ class ImageKeeper:
         base_from_camera = self._transforms.base_from_rig(reference)
         odom_from_base = self._transforms.look_up(reference, self._config.odom_frame, reference.base_frame)
         odom_from_camera, robot = odom_from_base @ base_from_camera, self._filter.config
+        if generation != self._generation:  # the robot may have been carried, which odometry does not see
+            loaded.moving_camera.begin_anew("the tracked pose was discarded, or the map is new")
+            self._generation = generation
         try:
             found = loaded.moving_camera.add(
                 view, odom_from_camera, reference.stamp_ns, robot=robot, busy=self._is_searching()
