@@ -87,15 +87,27 @@ def test_a_cloud_is_due_once_the_camera_has_moved(room: LandmarkMap) -> None:
     found = [camera.add(_view(), _at(0.15 * k), (k + 10) * SECOND_NS) for k in range(1, 6)]
     assert [isinstance(one, CloudTask) for one in found] == [False] * 4 + [True]
     assert len(found[-1].views) == 6
-    assert _reason_of(camera.add(_view(), _at(0.8), 16 * SECOND_NS)).startswith("the camera has moved 0.1 m")
+    assert _reason_of(camera.add(_view(), _at(0.8), 16 * SECOND_NS)).startswith("the camera has moved 0.1 m of the 1.7")
+
+
+def test_the_second_cloud_shares_no_images_with_the_first(room: LandmarkMap) -> None:
+    camera, tasks = _camera(room), list[tuple[int, CloudTask]]()
+    for k in range(60):
+        found = camera.add(_view(), _at(0.11 * k), (k + 1) * SECOND_NS // 10)
+        tasks += [(k, found)] if isinstance(found, CloudTask) else []
+    ends = [end for end, _ in tasks]
+    used = [task.first + task._stereo.first_used([view.odom_from_camera for view in task.views]) for _, task in tasks]
+    assert used[1] > ends[0]
+    assert ends[1] - used[1] > 1.5 / 0.11 - 1, "of the whole path"
+    assert set(np.diff(ends[1:])) == {7}, "every 0.75 m"
 
 
 def test_a_cloud_that_is_due_waits_until_the_last_one_is_done(room: LandmarkMap) -> None:
     camera = _camera(room)
     assert isinstance(_drive(camera, 1.1), CloudTask)
-    waiting = camera.add(_view(), _at(2.0), 3 * SECOND_NS, busy=True)
+    waiting = camera.add(_view(), _at(2.9), 3 * SECOND_NS, busy=True)
     assert "once the last one is done" in _reason_of(waiting)
-    assert isinstance(camera.add(_view(), _at(2.2), 4 * SECOND_NS), CloudTask)
+    assert isinstance(camera.add(_view(), _at(3.1), 4 * SECOND_NS), CloudTask)
 
 
 def test_kept_images_are_bounded(room: LandmarkMap) -> None:
@@ -128,9 +140,9 @@ def test_stamps_that_go_back_drop_images_and_clouds(room: LandmarkMap) -> None:
 def test_a_gap_drops_images_and_clouds(room: LandmarkMap) -> None:
     camera = _camera(room, max_gap_s=5.0)
     task = _drive(camera, 1.1)
-    assert isinstance(_drive(camera, 1.1, first_ns=7 * SECOND_NS, start=1.2), CloudTask)
+    assert isinstance(_drive(camera, 1.98, first_ns=7 * SECOND_NS, start=1.2), CloudTask)
     assert task.is_current()
-    assert "came for 6.0 s" in _reason_of(camera.add(_view(), _at(2.4), 14 * SECOND_NS))
+    assert "came for 5.2 s" in _reason_of(camera.add(_view(), _at(3.2), 14 * SECOND_NS))
     assert (camera.kept, task.is_current()) == (1, False)
 
 

@@ -42,8 +42,10 @@ from vloc_ros.core.tracking.fix_filter import is_odometry_reset
 
 # of a refusal: the image is kept, and a cloud that it is part of is not due yet
 GATHERING = "camera/lidar/gathering"
-# path of a cloud after which another one is due, as a share
+# of the path of a cloud, after which another one is due
 _DUE = 0.5
+# the second cloud is due once it shares no images with the first: so many baselines further than the path of a cloud
+_MARGIN = 1.5
 _NS_PER_S = 1e9
 
 
@@ -145,7 +147,7 @@ class MovingCamera:
         self._views, self._first = list[MovingView](), 0
         self._camera: Camera | None = None
         self._last: tuple[int, Pose] | None = None
-        self._way_m = 0.0
+        self._way_m, self._clouds = 0.0, 0
         self._note = ""
         self._window = self._make_window()
 
@@ -183,6 +185,7 @@ class MovingCamera:
         if not self._config.odometry_z_is_up:
             check_up_axis([one.odom_from_camera for one in self._views])
         self._way_m, self._note, window = 0.0, "", self._window
+        self._clouds += 1
         return CloudTask(
             tuple(self._views),
             grey.camera,
@@ -198,7 +201,7 @@ class MovingCamera:
         """Drop images and clouds, for a reason that the next refusals tell."""
         self._note = f"{why}, so that the images before were dropped; " if self._views else ""
         self._window = self._make_window()
-        self._views, self._first, self._way_m = [], 0, 0.0
+        self._views, self._first, self._way_m, self._clouds = [], 0, 0.0, 0
 
     @property
     def kept(self) -> int:
@@ -207,7 +210,9 @@ class MovingCamera:
 
     @property
     def due_m(self) -> float:
-        """Path of the camera after which a cloud is due."""
+        """Path of the camera from the last cloud to the next."""
+        if self._clouds == 1:
+            return self._stereo.path_m + _MARGIN * self._stereo.baseline_m
         return _DUE * self._stereo.path_m
 
     def _make_window(self) -> DriveWindow:
