@@ -172,13 +172,14 @@ class StreetRobot:
                     self.status_of(stamp_ns)
             stamps.append(self.send(number, **how))
             if number == FIRST_CLOUD:
-                self.ros.until(lambda: self._is_searching or self._has_status(stamps[-1]))
+                self.ros.until(lambda: self.is_searching or self._has_status(stamps[-1]))
             else:
                 self.status_of(stamps[-1])
         return [self.status_of(stamp_ns) for stamp_ns in stamps]
 
     @property
-    def _is_searching(self) -> bool:
+    def is_searching(self) -> bool:
+        """Whether a cloud is searched for."""
         return any(thread.name == "cloud search" for thread in threading.enumerate())
 
     def _has_status(self, stamp_ns: int) -> bool:

@@ -90,6 +90,18 @@ def test_another_map_and_a_request_drop_the_kept_images(ros: Ros, street: Street
     assert "moved 0.0 m" in reason
 
 
+def test_what_was_begun_before_a_request_is_held(ros: Ros, street: Street) -> None:
+    robot = StreetRobot(ros, street, **{"moving_camera.least_clouds": 1})
+    robot.drive(0, FIRST_CLOUD - 1)
+    stamp_ns = robot.send(FIRST_CLOUD)
+    ros.until(lambda: robot.is_searching)
+    ros.call(Relocalize, "vloc_localizer/relocalize", Relocalize.Request(timeout_s=0.01))
+    held = robot.status_of(stamp_ns)
+    assert held.status == LocalizationStatus.HELD, held.reason
+    assert held.reason == "the tracked pose was discarded while the cloud of this image was searched for"
+    assert not robot.poses.messages
+
+
 def test_a_rig_of_cameras_is_refused(ros: Ros, street: Street) -> None:
     robot = StreetRobot(ros, street, cameras="front,rear")
     status = robot.status_of(robot.send(0))
