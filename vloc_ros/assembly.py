@@ -23,7 +23,7 @@ from typing import Any
 from vloc_ros.core.clouds.motion_stereo import MotionStereo
 from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.config import CandidateConfig, InferenceConfig, LocalizerConfig, TileConfig
-from vloc_ros.core.errors import MapError
+from vloc_ros.core.errors import ConfigError, InputError, MapError
 from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.features.iterative_matching import IterativeMatcher
 from vloc_ros.core.features.keypoint_model import KeypointModel
@@ -69,6 +69,7 @@ from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.retrieval.encoders import QueryEncoder
 from vloc_ros.core.retrieval.tile_placement import restore_extractor, restore_placement
 from vloc_ros.core.retrieval.vlad import VLAD
+from vloc_ros.core.tracking.moving_camera import MovingCamera
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
 from vloc_ros.inference.engines import ON_CPU
 from vloc_ros.inference.keypoints import load_keypoints
@@ -294,6 +295,35 @@ def build_camera_drive_search(
         config, read_acceptance_model(DRIVE_KIND), to_metres(read_calibration(DRIVE_KIND), voxel_m=search.voxel_m)
     )
     return CameraDriveSearch(search, landmark_map, decision=decision, errors=errors), stereo
+
+
+def build_moving_camera(config: LocalizerConfig, landmark_map: LandmarkMap) -> MovingCamera | None:
+    """What localizes a robot by the clouds of its camera's last images; None where the map has another use for images.
+
+    That is in maps with landmarks, with aerial tiles, and without LiDAR places.
+
+    Raises:
+        ConfigError: the map is too large for the reach, or the rate of false accepts smaller than the tables' negatives
+            support.
+        MissingDependencyError: what aligns clouds is not installed.
+    """
+    has_tiles = find_tile_index(landmark_map) is not None and config.tiles.enabled
+    if len(landmark_map.points) or has_tiles or find_scan_index(landmark_map) is None:
+        return None
+    moving = config.moving_camera
+    errors = CameraErrors(
+        scale_std=moving.scale_std,
+        yaw_std_rad=moving.yaw_std_rad,
+        focal_std=moving.focal_std,
+        extrinsics_std_rad=moving.extrinsics_std_rad,
+    )
+    search, stereo = build_camera_drive_search(config, landmark_map, errors=errors)
+    try:
+        search.of_clouds.check_reach(reach_m=moving.reach_m, reach_up_m=moving.reach_up_m)
+    except InputError as error:
+        reach = "moving_camera.reach_m and reach_up_m"
+        raise ConfigError(f"{reach} are {moving.reach_m:g} and {moving.reach_up_m:g} m: {error}") from error
+    return MovingCamera(search, stereo, moving)
 
 
 def _camera_decision(

@@ -31,6 +31,7 @@ from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_drive_following import DriveCloud
 from vloc_ros.core.localization.camera_drive_search import CameraDriveSearch
 from vloc_ros.core.localization.camera_errors import CameraErrors
+from vloc_ros.core.localization.drive_window import DriveWindow
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.evaluation.camera_drives import LocatedCamera, choose_images, find_poses, settle_drive
 from vloc_ros.simulation.odometry import simulate_camera_odometry
@@ -77,6 +78,17 @@ def test_clouds_of_the_same_images_do_not_confirm_each_other(chosen: Sequence[in
         read=lambda _: np.zeros((24, 32), np.uint8),
     )
     assert [one.clouds for one in found] == clouds
+
+
+def test_clouds_of_a_robot_that_drives_in_circles_do_not_add_up() -> None:
+    stereo = MotionStereo(baseline_m=0.2, farthest_m=10.0, cell_m=0.1, path_m=2.0)
+    window = DriveWindow(cast(CameraDriveSearch, _EverySearch()), stereo, reach_m=1.0, reach_up_m=0.5)
+    none = CameraCloud(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)), np.zeros((0, 3)))
+    for k in range(100):
+        pose = Pose(np.eye(3), np.array([np.cos(k), np.sin(k), 0.0]))
+        found = window.locate(none, pose, first=10 * k, number=10 * k + 9)
+    assert found.clouds == 4
+    assert 4 < len(window) <= 32
 
 
 class _EverySearch:

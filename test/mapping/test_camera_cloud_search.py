@@ -28,6 +28,7 @@ pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_r
 from camera_room import ROOM, TRUTH, box, make_room_map, see
 
 from vloc_ros.assembly import build_camera_cloud_search
+from vloc_ros.core.clouds.lidar_overlay import draw_lidar_overlay
 from vloc_ros.core.clouds.motion_stereo import CameraCloud
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
@@ -40,7 +41,6 @@ from vloc_ros.core.localization.camera_cloud_search import MISFIT, CameraCloudSe
 from vloc_ros.core.localization.camera_errors import CameraErrors
 from vloc_ros.core.localization.result import Status
 from vloc_ros.evaluation.camera_hypotheses import summarize_errors
-from vloc_ros.evaluation.lidar_overlay import draw_lidar_overlay
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
 
 

@@ -287,8 +287,8 @@ def _draw(path: Path, search: CameraCloudSearch, camera: Camera, one: LocatedCam
     """Write the overlay of the best hypothesis, print its score and return it."""
     import cv2
 
+    from vloc_ros.core.clouds.lidar_overlay import draw_lidar_overlay
     from vloc_ros.core.localization.camera_cloud_search import MISFIT
-    from vloc_ros.evaluation.lidar_overlay import draw_lidar_overlay
     from vloc_ros.storage.atomic import write_bytes_atomically
 
     best = one.hypotheses[0]

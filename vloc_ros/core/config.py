@@ -269,6 +269,50 @@ class CloudConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class MovingCameraConfig(Checked):
+    """Clouds of a camera's last images against the LiDAR places of a map without landmarks."""
+
+    reach_m: float = parameter(
+        1.0, "horizontal distance from the camera to the next LiDAR place at most", unit="m", low=0.1, high=50.0
+    )
+    reach_up_m: float = parameter(
+        0.5, "vertical distance from the camera to the next LiDAR place at most", unit="m", low=0.0, high=50.0
+    )
+    least_clouds: int = parameter(
+        2, "clouds that share no images which a pose needs at least; a single one fits many places", low=1, high=4
+    )
+    max_gap_s: float = parameter(
+        2.0,
+        "time without an image, or without odometry, that drops all before",
+        unit="s",
+        low=0.05,
+        high=60.0,
+    )
+    max_image_width_px: int = parameter(
+        640, "wider images are reduced to it before they are kept, 20 at most", unit="px", low=160, high=4096
+    )
+    odometry_z_is_up: bool = parameter(
+        False, "the z axis of odom_frame points up, also where the camera's motion looks as if it did not"
+    )
+    scale_std: float = parameter(
+        0.01, "standard deviation of the relative error of odometry's distances", low=0.0, high=0.5
+    )
+    yaw_std_rad: float = parameter(
+        0.0017, "standard deviation of odometry's yaw after one metre", unit="rad", low=0.0, high=0.5
+    )
+    focal_std: float = parameter(
+        0.003, "standard deviation of the relative error of the focal length", low=0.0, high=0.5
+    )
+    extrinsics_std_rad: float = parameter(
+        0.0035,
+        "standard deviation of the rotation between the camera and odometry, about each axis",
+        unit="rad",
+        low=0.0,
+        high=0.5,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TileConfig(Checked):
     """Views from above against the aerial tiles of a map."""
 
@@ -375,6 +419,7 @@ class LocalizerConfig(Checked):
     verification: VerificationConfig = field(default_factory=VerificationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     clouds: CloudConfig = field(default_factory=CloudConfig)
+    moving_camera: MovingCameraConfig = field(default_factory=MovingCameraConfig)
     tiles: TileConfig = field(default_factory=TileConfig)
     fix_filter: FixFilterConfig = field(default_factory=FixFilterConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)

@@ -29,18 +29,16 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
-from vloc_ros.core.localization.camera_drive_following import DriveCloud
-from vloc_ros.core.localization.camera_drive_search import MOST_CLOUDS, CameraDriveSearch
+from vloc_ros.core.localization.camera_drive_search import CameraDriveSearch
 from vloc_ros.core.localization.camera_errors import CameraErrors
+from vloc_ros.core.localization.drive_window import DriveWindow
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.storage.images import read_image
 
 # images before the one to localize that are read: the path limits them further
 _MOST_IMAGES = 60
-# before the first cloud, and from the first of those compared to the last, in ways of a cloud
-_FIRST, _LONGEST = 0.5, 6.0
-# of clouds that are nearer to each other, in ways of a cloud, one is kept for those after it
-_KEPT_APART = 0.125
+# before the first cloud, in paths of a cloud
+_FIRST = 0.5
 # squared Mahalanobis distance of two accepted poses; of consistent ones one in a hundred thousand is larger
 _CONTRADICTS = 34.0
 
@@ -114,21 +112,24 @@ def find_poses(
     Raises:
         InputError: an image does not fit the camera, or the lattice of poses would be too large.
     """
-    images, kept = dict[int, Any](), list[_KeptCloud]()
+    images, window = dict[int, Any](), DriveWindow(search, stereo, reach_m=reach_m, reach_up_m=reach_up_m)
     for number in chosen:
         numbers = _numbers_until(number)
         images = {k: images[k] if k in images else _read_grey(paths[k], read) for k in numbers}
         cloud = stereo.reconstruct([MovingView(images[k], odom_from_camera[k]) for k in numbers], camera)
-        odom, name = odom_from_camera[number], paths[number].name
-        one, alone = search.search_cloud(cloud, odom, reach_m=reach_m, reach_up_m=reach_up_m)
-        if one is None:
-            yield LocatedCamera(number, name, images[number], cloud, 0, alone, alone, [], [])
-            continue
-        last = _KeptCloud(number, _first_used(odom_from_camera, number, stereo), one)
-        window = _choose_independent([*(before for before in kept if _is_recent(before.cloud, odom, stereo)), last])
-        kept = [*_thin(kept, one, stereo), last]
-        result, found = search.localize(window) if len(window) > 1 else (alone, one.found)
-        yield LocatedCamera(number, name, images[number], cloud, len(window), alone, result, found, one.found)
+        first = _first_used(odom_from_camera, number, stereo)
+        found = window.locate(cloud, odom_from_camera[number], first=first, number=number)
+        yield LocatedCamera(
+            number,
+            paths[number].name,
+            images[number],
+            cloud,
+            found.clouds,
+            found.alone,
+            found.result,
+            found.hypotheses,
+            found.found,
+        )
 
 
 def settle_drive(
@@ -200,32 +201,6 @@ def _contradict(
     return float(error @ np.linalg.solve(allowed, error)) > _CONTRADICTS
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _KeptCloud:
-    """A cloud, the number of its image, and that of the first image that it is made of."""
-
-    number: int
-    first: int
-    cloud: DriveCloud
-
-
-def _choose_independent(kept: Sequence[_KeptCloud]) -> list[DriveCloud]:
-    """The last cloud and those before it that share no images with each other, the last ones."""
-    chosen = [kept[-1]]
-    for one in reversed(kept[:-1]):
-        if len(chosen) < MOST_CLOUDS and one.number < chosen[0].first:
-            chosen.insert(0, one)
-    return [one.cloud for one in chosen]
-
-
-def _thin(kept: Sequence[_KeptCloud], one: DriveCloud, stereo: MotionStereo) -> list[_KeptCloud]:
-    """The clouds to keep beside one that comes: recent ones, each some way from the one before."""
-    recent = [before for before in kept if _is_recent(before.cloud, one.odom_from_camera, stereo)]
-    if len(recent) > 1 and _distance_m(recent[-2].cloud, one.odom_from_camera) < _KEPT_APART * stereo.path_m:
-        del recent[-1]
-    return recent
-
-
 def _numbers_until(number: int) -> range:
     return range(max(0, number - _MOST_IMAGES), number + 1)
 
@@ -234,14 +209,6 @@ def _first_used(odom_from_camera: Sequence[Pose], number: int, stereo: MotionSte
     """Number of the first image that the cloud of one is made of."""
     numbers = _numbers_until(number)
     return numbers[0] + stereo.first_used([odom_from_camera[k] for k in numbers])
-
-
-def _is_recent(before: DriveCloud, odom_from_camera: Pose, stereo: MotionStereo) -> bool:
-    return _distance_m(before, odom_from_camera) <= _LONGEST * stereo.path_m
-
-
-def _distance_m(one: DriveCloud, odom_from_camera: Pose) -> float:
-    return one.odom_from_camera.distance_to(odom_from_camera)[0]
 
 
 def _read_grey(path: Path, read: Callable[[Path], Any]) -> Any:

@@ -58,6 +58,17 @@ def component_of(monitor: DiagnosticMonitor, name: str, now_ns: int, node_state:
     return next(component for component in monitor.report(node_state, now_ns=now_ns) if component.name == name)
 
 
+def test_images_that_are_kept_for_a_cloud_count_for_no_share() -> None:
+    monitor = start_monitor()
+    kept = RecentResult("NO_FEATURES", "the camera has moved 0.9 m of the 3 m to its next cloud", is_kept=True)
+    record_images(monitor, 4.0, result=kept)
+    monitor.record_result(FIX, at_ns=START + 4 * S)
+    now_ns = record_images(monitor, 0.5, result=kept, at=4 * S)
+    report = component_of(monitor, "localization", now_ns)
+    assert (report.level, report.values["acceptance"]) == (Level.OK, "1.00")
+    assert "moved 0.9 m of the 3 m" in report.text
+
+
 def test_a_localized_robot_is_ok_in_all_components() -> None:
     monitor = start_monitor()
     now_ns = record_images(monitor, 20.0)

@@ -178,6 +178,17 @@ class CameraCloudSearch:
         ]
         return closeness[0] - max(closeness[1:])
 
+    def check_reach(self, *, reach_m: float, reach_up_m: float) -> None:
+        """Refuse a reach for which the lattice would be too large, as of `find`.
+
+        Raises:
+            InputError: it would.
+        """
+        places = self._map.places[LIDAR]
+        for scene in np.unique(places.scenes):
+            centres = places.in_scene(int(scene)).translations
+            make_lattice(centres, reach_m=reach_m, reach_up_m=reach_up_m, cell_m=self._voxel_m)
+
     def points_of(self, scene: int) -> Array:
         """(N, 3) points of a scene, down-sampled, from the scene's origin."""
         return self._prepare(scene).target.points

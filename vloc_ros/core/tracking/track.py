@@ -80,7 +80,7 @@ class Track:
         step = None if self.odom_from_base is None else self.odom_from_base.inverse() @ odom_from_base
         self.odom_from_base, self.stamp_ns = odom_from_base, stamp_ns
         metres, radians = (0.0, 0.0) if step is None else step.distance_to(Pose.identity())
-        if step is None or metres > _RESET_M + _RESET_SPEEDS * config.max_speed_m_s * seconds:
+        if step is None or is_odometry_reset(step, seconds, config):
             self.without_odometry_s += seconds
             return
         self.map_from_base = self.map_from_base @ step
@@ -105,6 +105,12 @@ class Track:
     def way(self) -> float:
         """The way by odometry, in metres plus radians."""
         return self.travelled_m + self.turned_rad
+
+
+def is_odometry_reset(step: Pose, seconds: float, config: FixFilterConfig) -> bool:
+    """Whether odometry moved further in some seconds than the robot can."""
+    metres, _ = step.distance_to(Pose.identity())
+    return metres > _RESET_M + _RESET_SPEEDS * config.max_speed_m_s * seconds
 
 
 def carry_fix(fix: Fix, config: FixFilterConfig, odom_then: Pose, then_ns: int, odom_now: Pose, now_ns: int) -> Fix:

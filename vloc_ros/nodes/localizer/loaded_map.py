@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vloc_ros.assembly import build_localizer
+from vloc_ros.assembly import build_localizer, build_moving_camera
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.features.matching_network import MatchingNetwork
 from vloc_ros.core.localization.landmark_candidates import LandmarkRecognizer
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.retrieval.encoders import QueryEncoder
+from vloc_ros.core.tracking.moving_camera import MovingCamera
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class LoadedMap:
         recognizer: landmark recogniser, None without one.
         encoder: global descriptor model, None without one.
         network: learned matcher, None without one.
+        moving_camera: localizes by clouds of the last images, None where the map has another use for images.
     """
 
     localizer: Localizer
@@ -43,6 +45,7 @@ class LoadedMap:
     recognizer: LandmarkRecognizer | None = None
     encoder: QueryEncoder | None = None
     network: MatchingNetwork | None = None
+    moving_camera: MovingCamera | None = None
 
     def with_parameters(self, config: LocalizerConfig) -> LoadedMap:
         """Return the same map with other parameters of the stages.
@@ -58,4 +61,5 @@ class LoadedMap:
             encoder=self.encoder,
             network=self.network,
         )
-        return replace(self, localizer=localizer)
+        moving_camera = None if self.moving_camera is None else build_moving_camera(config, localizer.map)
+        return replace(self, localizer=localizer, moving_camera=moving_camera)

@@ -23,6 +23,7 @@ from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.localization.tile_places import find_tile_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.tile_encoder import AERIAL
+from vloc_ros.core.tracking.moving_camera import MovingCamera
 from vloc_ros.node_config import LocalizerNodeConfig
 
 
@@ -30,11 +31,21 @@ def explain_unused_sensor(config: LocalizerNodeConfig, landmark_map: LandmarkMap
     """Why one of two sensors has no answer in a map; empty where both have, or there is one sensor."""
     if config.sensor != "both":
         return ""
-    if not len(landmark_map.points) and find_tile_index(landmark_map) is None:
-        return f"the map {landmark_map.name} has no landmarks: images are refused, and sensor lidar does as well"
     if find_scan_index(landmark_map) is None:
         return f"the map {landmark_map.name} has no LiDAR places: scans are refused; add some with `vloc map lidar`"
     return ""
+
+
+def describe_moving_camera(
+    config: LocalizerNodeConfig, moving_camera: MovingCamera | None, *, resolve: Callable[[str], str]
+) -> str:
+    """How images are localized in a map of LiDAR places alone; empty in any other map."""
+    if moving_camera is None:
+        return ""
+    return (
+        f"the map has no landmarks: images on {resolve('image')} are localized by clouds, one every "
+        f"{moving_camera.due_m:g} m, with odometry by frame {config.odom_frame}"
+    )
 
 
 def explain_unused_tiles(config: LocalizerNodeConfig, core: LocalizerConfig, landmark_map: LandmarkMap) -> str:

@@ -23,7 +23,7 @@ import gc
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,12 +33,13 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.subscription import Subscription
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from tf2_ros import Buffer
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
-from vloc_ros.assembly import build_localizer, explain_unused_encoder, explain_unused_matcher
+from vloc_ros.assembly import build_localizer, build_moving_camera, explain_unused_encoder, explain_unused_matcher
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -48,6 +49,7 @@ from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.inference.engines import report_engine_waits
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras
+from vloc_ros.nodes.localizer.cloud_searches import CloudSearches, PendingCloud
 from vloc_ros.nodes.localizer.component_status import NodeState
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.localizer.diagnostics import ChangeLog, diagnostic_array, summarize_status
@@ -58,6 +60,7 @@ from vloc_ros.nodes.localizer.inputs import subscribe_to_sensors
 from vloc_ros.nodes.localizer.last_results import LastResults
 from vloc_ros.nodes.localizer.loaded_map import LoadedMap
 from vloc_ros.nodes.localizer.map_notes import (
+    describe_moving_camera,
     describe_tiles,
     explain_arbitrary_frame,
     explain_unused_sensor,
@@ -72,7 +75,7 @@ from vloc_ros.nodes.localizer.models import (
     read_models_or_bridge,
 )
 from vloc_ros.nodes.localizer.outputs import Outputs
-from vloc_ros.nodes.localizer.pipeline import LocalizationPipeline
+from vloc_ros.nodes.localizer.pipeline import LocalizationOutput, LocalizationPipeline
 from vloc_ros.nodes.localizer.scan_input import ScanMessage
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import status_without_pose
@@ -103,6 +106,9 @@ class LocalizerNode(ManagedNode):
         self._engine_note = ""
         self._map_source: MapServerSource | None = None
         self._worker: threading.Thread | None = None
+        # of the worker and of a cloud's search: the fix filter and the publishers
+        self._fixes = threading.Lock()
+        self._searches = CloudSearches(self._search_cloud)
         self._initial_pose = InitialPose(max_age_s=0.0)
         self._results = LastResults()
         self._changes = ChangeLog(self.get_logger())
@@ -151,7 +157,12 @@ class LocalizerNode(ManagedNode):
         self._outputs.reset()
         self._flight = FlightSensors(self, config.flight)
         self._pipeline = LocalizationPipeline(
-            config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose, self._flight
+            config,
+            FixFilter(self._core_config.fix_filter),
+            self._frames,
+            self._initial_pose,
+            self._flight,
+            is_searching=lambda: self._searches.is_busy,
         )
         self._input = subscribe_to_sensors(self, config, self._monitor, on_dropped=self._publish_status)
         self._results.begin(self._input.sensors)
@@ -170,6 +181,7 @@ class LocalizerNode(ManagedNode):
         self.destroy_subscription(self._initial_pose_subscription)
         self._input.close()
         self._worker.join()
+        self._searches.close()
         self._flight.close()
         self._outputs.reset()
         self._worker = None
@@ -240,7 +252,12 @@ class LocalizerNode(ManagedNode):
         self._outputs.reset()
         self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
-        if note := describe_tiles(self._config, config, landmark_map, resolve=self.resolve_topic_name):
+        resolve = self.resolve_topic_name
+        notes = (
+            describe_tiles(self._config, config, landmark_map, resolve=resolve),
+            describe_moving_camera(self._config, loaded.moving_camera, resolve=resolve),
+        )
+        for note in filter(None, notes):
             self.get_logger().info(note)
         unused = (
             explain_unused_sensor(self._config, landmark_map),
@@ -271,7 +288,8 @@ class LocalizerNode(ManagedNode):
         if len(localizer.map.points):
             for width, height in config.inference.image_sizes:
                 localizer.localize(make_noise_query(width, height))
-        return LoadedMap(localizer, digest, models.recognizer, models.encoder, models.network)
+        moving_camera = None if self._config.sensor == "lidar" else build_moving_camera(config, localizer.map)
+        return LoadedMap(localizer, digest, models.recognizer, models.encoder, models.network, moving_camera)
 
     def _set_loaded(self, config: LocalizerConfig, loaded: LoadedMap) -> None:
         """Use a map from the next image on; `config` is what it was assembled with."""
@@ -322,24 +340,43 @@ class LocalizerNode(ManagedNode):
     def _work(self) -> None:
         limit_blas_threads()
         while (inputs := self._input.take()) is not None:
-            try:
-                status = self._localize(inputs)
-                self._publish_status(status)
-                self._input.record(status)
-                self._results.put(min(one.number for one in inputs), status)
-            except Exception:  # on Ctrl-C rclpy destroys the publishers before the node is shut down
-                if self.context.ok():
-                    self.get_logger().fatal(traceback.format_exc())
+            now_ns, loaded = self.get_clock().now().nanoseconds, self._loaded
+            number, header = min(one.number for one in inputs), inputs[-1].message.header
+            scans, images = _divide(inputs)
+            with self._fixes:
+                if scans:
+                    localize = partial(self._pipeline.localize_scan, scans[0], loaded, now_ns=now_ns)
+                    self._answer(localize, number, header, LocalizationStatus.LIDAR)
+                else:
+                    localize = partial(self._pipeline.localize_images, images, loaded, now_ns=now_ns)
+                    self._answer(localize, number, header, LocalizationStatus.CAMERA)
 
-    def _localize(self, inputs: list[CameraImage] | list[ScanMessage]) -> LocalizationStatus:
-        """Localize an image set, or a scan, and publish all but its status; return the status."""
-        now_ns = self.get_clock().now().nanoseconds
-        scans, images = _divide(inputs)
+    def _search_cloud(self, pending: PendingCloud) -> None:
+        """Search for a cloud of the camera's last images, and publish what is found, in the thread of the search."""
+        found = pending.search(is_drawn=self._outputs.is_debug_watched)
+        with self._fixes:
+            finish = partial(self._pipeline.finish_cloud, pending, found, self._loaded)
+            self._answer(finish, pending.number, pending.status.header, LocalizationStatus.CAMERA)
+            self._searches.end()
+
+    def _answer(self, localize: Callable[[], LocalizationOutput], number: int, header: Header, sensor: str) -> None:
+        """Publish what an image set, or a scan, leads to; where that is a cloud, begin its search."""
         try:
-            if scans:
-                output = self._pipeline.localize_scan(scans[0], self._loaded, now_ns=now_ns)
-            else:
-                output = self._pipeline.localize_images(images, self._loaded, now_ns=now_ns)
+            output = self._localize(localize, header, sensor)
+            if output.pending is not None:
+                self._searches.begin(output.pending)
+                return
+            self._publish_status(output.status)
+            self._input.record(output.status)
+            self._results.put(number, output.status)
+        except Exception:  # on Ctrl-C rclpy destroys the publishers before the node is shut down
+            if self.context.ok():
+                self.get_logger().fatal(traceback.format_exc())
+
+    def _localize(self, localize: Callable[[], LocalizationOutput], header: Header, sensor: str) -> LocalizationOutput:
+        """Localize, and publish all but the status."""
+        try:
+            output = localize()
             self._outputs.publish(output)
             if output.fix is not None and output.status.map_hash != self.map_hash:  # the map was swapped meanwhile
                 self._outputs.reset()
@@ -347,12 +384,10 @@ class LocalizerNode(ManagedNode):
                 self._outputs.withdraw_pose()
         except Exception as error:  # a bug: keep the traceback and the node
             self.get_logger().fatal(traceback.format_exc())
-            header = inputs[-1].message.header
-            status = status_without_pose(header=header, status=LocalizationStatus.INTERNAL_ERROR)
-            status.sensor = LocalizationStatus.LIDAR if scans else LocalizationStatus.CAMERA
+            status = status_without_pose(header=header, status=LocalizationStatus.INTERNAL_ERROR, sensor=sensor)
             status.reason, status.map_hash = f"internal error, see the log: {error!r}", self.map_hash
-            return status
-        return output.status
+            return LocalizationOutput(status)
+        return output
 
     def _publish_status(self, status: LocalizationStatus) -> None:
         status.images_received, status.images_dropped = self._input.received, self._input.dropped

@@ -78,13 +78,17 @@ class Outputs:
         """Number of subscribers to the status."""
         return int(self._status.get_subscription_count())
 
+    @property
+    def is_debug_watched(self) -> bool:
+        """Whether somebody subscribes to the debug image."""
+        return bool(self._debug_image.get_subscription_count() > 0)
+
     def publish(self, output: LocalizationOutput) -> None:
         """Publish the output of an image set except its status, which comes last."""
         if output.fix is not None:
             self._publish_fix(output)
-        watched = self._debug_image.get_subscription_count() > 0
-        if watched and output.images and output.result is not None:
-            picture = draw_result(output.images, output.result)
+        if self.is_debug_watched and output.images and output.result is not None:
+            picture = draw_result(output.images, output.result, note=output.note)
             header = output.status.header
             self._debug_image.publish(bgr_message(stamp_ns_of(output.status), header.frame_id, picture))
 
@@ -166,8 +170,8 @@ class LastPose:
         return self._node.create_publisher(PoseWithCovarianceStamped, "~/last_pose_with_covariance", _LATCHED)
 
 
-def draw_result(images: Sequence[Array], result: LocalizationResult) -> Array:
-    """Return an (H, W, 3) BGR image of all views side by side, with inliers as circles and a line of text."""
+def draw_result(images: Sequence[Array], result: LocalizationResult, *, note: str = "") -> Array:
+    """Return an (H, W, 3) BGR image of all views side by side, with inliers as circles and a line of text, or two."""
     colour = _GREEN if result.ok else _RED
     canvas = _side_by_side(images)
     lefts = np.cumsum([0, *(image.shape[1] for image in images)])
@@ -175,8 +179,9 @@ def draw_result(images: Sequence[Array], result: LocalizationResult) -> Array:
     for (x, y), view in zip(np.rint(result.inlier_xy - 0.5).astype(int), result.inlier_views, strict=True):
         cv2.circle(canvas, (int(x + lefts[view]), int(y)), 3, colour, 1, cv2.LINE_AA)
     text = f"{result.status.name}  {result.inliers}/{result.matches} inliers  {result.candidate}"
-    for tint, width in ((_BLACK, 3), (colour, 1)):
-        cv2.putText(canvas, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, tint, width, cv2.LINE_AA)
+    for line, bottom in ((text, 20), (note, 40)):
+        for tint, width in ((_BLACK, 3), (colour, 1)):
+            cv2.putText(canvas, line, (8, bottom), cv2.FONT_HERSHEY_SIMPLEX, 0.5, tint, width, cv2.LINE_AA)
     return canvas
 
 

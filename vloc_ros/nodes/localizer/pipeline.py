@@ -37,6 +37,7 @@ from vloc_ros.core.tracking.fix import Fix, fix_from_result
 from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, newest_image, parse_camera_names
+from vloc_ros.nodes.localizer.cloud_searches import FoundCloud, ImageKeeper, PendingCloud
 from vloc_ros.nodes.localizer.flight_sensors import FlightSensors
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.loaded_map import LoadedMap
@@ -64,6 +65,8 @@ class LocalizationOutput:
         result: result of the localizer.
         gating: decision of the fix filter, None if nothing was localized.
         earth: where the fix is on Earth, None without a fix or where the map has no datum.
+        pending: a cloud to search for, by which the image is localized; None where its status is final.
+        note: a line of text for the debug image.
     """
 
     status: LocalizationStatus
@@ -74,6 +77,8 @@ class LocalizationOutput:
     result: LocalizationResult | None = None
     gating: GatingDecision | None = None
     earth: EarthPose | None = None
+    pending: PendingCloud | None = None
+    note: str = ""
 
 
 class LocalizationPipeline:
@@ -86,12 +91,25 @@ class LocalizationPipeline:
         frames: TransformLookup,
         initial_pose: InitialPose,
         flight: FlightSensors,
+        *,
+        is_searching: Callable[[], bool] = lambda: False,
     ) -> None:
+        """A pipeline without a tracked pose.
+
+        Args:
+            config: of the node.
+            fix_filter: gates the fixes.
+            frames: TF.
+            initial_pose: that others gave.
+            flight: gravity and altitude of images from above.
+            is_searching: whether the last pending cloud is not done.
+        """
         self._config, self._frames, self._flight = config, frames, flight
         self._filter, self._initial_pose = fix_filter, initial_pose
         self._views, self._is_rig = ViewAssembler(config, frames), bool(parse_camera_names(config.cameras))
         self._transforms = RigTransforms(config, frames)
         self._priors = PriorTracking(fix_filter, initial_pose, self._transforms)
+        self._keeper = ImageKeeper(config, fix_filter, self._views, self._transforms, is_searching)
         self._on_request = False
 
     def set_config(self, config: LocalizerNodeConfig, fix_filter: FixFilterConfig) -> None:
@@ -107,6 +125,20 @@ class LocalizationPipeline:
     def is_reset_requested(self) -> bool:
         """Whether the last image set was begun before the tracked pose was discarded."""
         return self._priors.is_reset_requested
+
+    def finish_cloud(
+        self, pending: PendingCloud, found: FoundCloud | Exception, loaded: LoadedMap | None
+    ) -> LocalizationOutput:
+        """Return the output for what a search found, unless what it began with is gone; `loaded` is the map in use."""
+        if isinstance(found, Exception):
+            raise found
+        status, result = pending.status, found.result
+        if result.ok and (gone := pending.explain_gone(loaded, self._priors.generation)):
+            result = result.refused_as(Status.HELD, f"{gone} while the cloud of this image was searched for")
+        output = self._gate_result(result, pending.reference, pending.odom_from_base, status, found.images)
+        output = self._complete(output, pending.initial, pending.loaded, pending.reference)
+        status.total_time_s = time.perf_counter() - pending.begun_s
+        return replace(output, note=found.note)
 
     @contextlib.contextmanager
     def serve_request(self) -> Iterator[None]:
@@ -202,6 +234,13 @@ class LocalizationPipeline:
         reference = self._make_reference(images)
         self._check_time(reference.stamp_ns, now_ns)
         initial = self._initial_pose.prior(now_ns)
+        if loaded.moving_camera is not None:
+            self._priors.begin(initial, loaded)
+            found = self._keeper.keep(images, initial, loaded, reference, status, self._priors.generation)
+            if isinstance(found, PendingCloud):
+                return LocalizationOutput(status, pending=found)
+            fill_status(status, found)
+            return LocalizationOutput(status, result=found)
         odom_from_base = self._transforms.odometry(reference)
         available = self._assemble_views(images, reference, odom_from_base)
         status.cameras = available.cameras

@@ -41,15 +41,32 @@ class PriorTracking:
         self._map_hash = ""
         self._initial: PosePrior | None = None
         self._reset_requested = threading.Event()
+        self._generation = 0
 
     def request_reset(self) -> None:
         """Discard the tracked pose before the next prior. Thread-safe."""
+        self._generation += 1
         self._reset_requested.set()
+
+    @property
+    def generation(self) -> int:
+        """Number of times that the tracked pose was discarded."""
+        return self._generation
 
     @property
     def is_reset_requested(self) -> bool:
         """Whether the last prior was made before the tracked pose was discarded."""
         return self._reset_requested.is_set()
+
+    def begin(self, initial: PosePrior | None, loaded: LoadedMap) -> None:
+        """Let the fix filter begin again where the map or the initial pose is new, or on request."""
+        is_new = initial is not None and initial is not self._initial
+        is_requested = self._reset_requested.is_set()
+        if is_requested or is_new or loaded.hash != self._map_hash:
+            self._reset_requested.clear()
+            self._generation += not is_requested
+            self._map_hash, self._initial = loaded.hash, initial
+            self._filter.reset()
 
     def make_prior(
         self,
@@ -60,11 +77,7 @@ class PriorTracking:
         odom_from_base: Pose | None,
     ) -> PosePrior | None:
         """Return the prior of the rig: the initial pose, or the last fix carried by odometry."""
-        is_new = initial is not None and initial is not self._initial
-        if self._reset_requested.is_set() or is_new or loaded.hash != self._map_hash:
-            self._reset_requested.clear()
-            self._map_hash, self._initial = loaded.hash, initial
-            self._filter.reset()
+        self.begin(initial, loaded)
         # the map may be swapped between the arrival of an initial pose and its removal
         prior = initial if initial and initial.frame_id in loaded.localizer.map.frame_ids else None
         if prior is not None:
