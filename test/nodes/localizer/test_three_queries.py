@@ -72,11 +72,11 @@ MAPPED_BY_CAMERA, MAPPED_BY_LIDAR = np.arange(40.0, 48.0, 1.5), (38.0, 46.0, 54.
 
 
 def make_town() -> World:
-    """Of coarse textures, which are quickly painted."""
+    """What lies around a junction, of coarse textures, which are quickly painted."""
     world = make_world("town", 88001)
-    coarse = (
-        replace(one, texture=replace(one.texture, px_per_m=min(one.texture.px_per_m, 6.0))) for one in world.rectangles
-    )
+    around = [one for one in world.rectangles if np.abs(np.subtract(one.origin[:2], JUNCTION)).max() < 45.0]
+    textures = [replace(one.texture, px_per_m=min(one.texture.px_per_m, 6.0)) for one in around]
+    coarse = [replace(one, texture=texture) for one, texture in zip(around, textures, strict=True)]
     return replace(world, rectangles=tuple(coarse))
 
 
