@@ -78,7 +78,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine_build": ENGINE_BUILD,
     "model_export": MODEL_EXPORT,
     "launching": {"launch", "launch_ros", "ament_index_python", "vloc_ros.footprint", "vloc_ros.nodes"},
-    "nodes": ASSEMBLY | BAGS | FOOTPRINT | NODE_CONFIG | ROS | MESSAGES | {"bondpy", "vloc_ros.nodes"},
+    "nodes": ASSEMBLY
+    | BAGS
+    | FOOTPRINT
+    | NODE_CONFIG
+    | ROS
+    | MESSAGES
+    | {"bondpy", "geographic_msgs", "vloc_ros.nodes"},
     "cli": GEO
     | DATASETS
     | EVALUATION
@@ -103,7 +109,7 @@ LATE = {
     "engine_build": ENGINES,
     "mapping": {"ray"},
     "geo": {"pyproj", "rasterio"},
-    "nodes": {"bondpy"},
+    "nodes": {"bondpy", "geographic_msgs"},
     "cli": {
         "argcomplete",
         "rclpy",
@@ -144,7 +150,7 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
         "ray": "only who builds maps on a cluster has it",
         "scipy": "its optimizer takes as long to load as all else, and only one camera model's refinement needs it",
     },
-    "nodes": {"bondpy": "not every robot has it"},
+    "nodes": {"bondpy": "not every robot has it", "geographic_msgs": "not every robot has it"},
     "progress": {"tqdm": "a log needs no bar"},
 }
 # Modules that need a library which not every installation has: without it they are not loaded.

@@ -59,7 +59,7 @@ from vloc_ros.core.localization.scan_places import LidarPlaces, find_scan_index
 from vloc_ros.core.localization.scan_search import NoScans, PlaceSearch, ScanSearch
 from vloc_ros.core.localization.scoring import PoseScorer
 from vloc_ros.core.localization.selection import HypothesisSelector
-from vloc_ros.core.localization.tile_places import AerialPlaces, find_tile_index
+from vloc_ros.core.localization.tile_places import AerialPlaces, find_tile_index, require_tile_index
 from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.core.localization.verification import HypothesisVerifier
 from vloc_ros.core.localization.views_from_above import ViewsFromAbove
@@ -383,23 +383,27 @@ def build_tile_search(
         ConfigError: the rate of false accepts is smaller than the table's negatives support.
         MapError: the map has no aerial tiles, or they are damaged.
     """
-    index = find_tile_index(landmark_map)
-    if index is None:
-        raise MapError(
-            f"the map {landmark_map.name} has no aerial tiles with keypoints and descriptors; make them with "
-            "`vloc map aerial build`"
-        )
-    extractor = restore_extractor(index.encoder_arrays, landmark_map.extractor)
-    model = landmark_map.keypoint_model if extractor.model_hash else None
+    index = require_tile_index(landmark_map)
     return TileSearch(
         AerialPlaces(landmark_map),
-        extractor=build_extractor(extractor, model, inference=config.inference),
+        extractor=build_tile_extractor(config.inference, landmark_map),
         config=tiles or config.tiles,
         verification=config.verification,
         model=acceptance or read_acceptance_model(TILE_KIND),
         calibration=calibration or read_calibration(TILE_KIND),
         placement=restore_placement(index.encoder_arrays),
     )
+
+
+def build_tile_extractor(config: InferenceConfig, landmark_map: LandmarkMap) -> Extractor:
+    """The extractor of the keypoints of a map's aerial tiles.
+
+    Raises:
+        MapError: the map has no aerial tiles, or they name an unknown extractor.
+    """
+    arrays = require_tile_index(landmark_map).encoder_arrays
+    extractor = restore_extractor(arrays, landmark_map.extractor)
+    return build_extractor(extractor, landmark_map.keypoint_model if extractor.model_hash else None, inference=config)
 
 
 def explain_unused_encoder(config: LocalizerConfig, landmark_map: LandmarkMap, encoder: QueryEncoder | None) -> str:

@@ -21,10 +21,12 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 
+import cv2
 import pytest
-from plane_scene import CAMERA, make_plane_scene
+from plane_scene import CAMERA, make_plane_scene, poses
 
 from vloc_ros.cli.main import main
 from vloc_ros.storage.cameras import write_camera
@@ -39,8 +41,13 @@ def map_folder(tmp_path: Path) -> Path:
     return tmp_path / "map"
 
 
-@pytest.mark.parametrize("words", [["--host", "localhost"], ["--host", "::1"], ["--port", "0"], ["--port", "70000"]])
-def test_an_address_that_is_none_is_refused(map_folder: Path, words: list[str], capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [["--host", "localhost"], ["--host", "::1"], ["--port", "0"], ["--port", "70000"], ["--focal-px", "0"]],
+)
+def test_an_address_or_a_focal_length_that_is_none_is_refused(
+    map_folder: Path, words: list[str], capsys: pytest.CaptureFixture
+) -> None:
     assert main(["serve", str(map_folder), *words]) == 1
     assert words[0] in capsys.readouterr().err
 
@@ -70,6 +77,21 @@ def test_a_loopback_address_is_served_by_its_name_too(
     monkeypatch.setattr("uvicorn.Server.run", lambda self, **_: served.append(self.config.app))
     assert main(["serve", str(map_folder), "--host", host, "--port", str(find_free_port())]) == 0
     assert set(served[0].user_middleware[-1].kwargs["allowed_hosts"]) == hosts
+
+
+def test_a_focal_length_is_that_of_all_photographs(map_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    testing = pytest.importorskip("fastapi.testclient", reason="no httpx: pip install httpx")
+    served, image = [], cv2.imencode(".png", make_plane_scene().image(poses(3)[1]))[1].tobytes()
+    client = partial(testing.TestClient, base_url="http://localhost")
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, **_: served.append(client(self.config.app)))
+    for words in ([], ["--focal-px", f"{CAMERA.intrinsics[0]}"]):
+        assert main(["serve", str(map_folder), "--port", str(find_free_port()), *words]) == 0
+    without, given = served
+    needs = [one.get("/api/map").json()["needs_camera"] for one in served]
+    assert needs == [True, False]
+    refused = without.post("/api/locate", content=image)
+    assert (refused.status_code, "--focal-px" in refused.json()["error"]) == (422, True)
+    assert given.post("/api/locate", content=image).json()["status"] == "ok"
 
 
 @pytest.mark.slow

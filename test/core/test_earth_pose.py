@@ -56,3 +56,14 @@ def test_a_robot_heads_where_its_x_axis_points() -> None:
     found = EarthPose.of_base(Datum(47.0, 8.0, 400.0), ahead_is_y, np.eye(6))
     assert found.heading_rad % (2 * np.pi) == pytest.approx(0.0, abs=1e-9)
     np.testing.assert_allclose(found.covariance, np.eye(3))
+
+
+def test_the_orientation_is_against_east_north_and_up_where_the_body_is() -> None:
+    datum = Datum(60.0, 8.0, 400.0, yaw_rad=2.0)
+    pose = Pose.from_rotation_vector([0.3, -0.2, 0.9], [1500.0, -900.0, 40.0])
+    found = EarthPose.of_base(datum, pose, np.eye(6))
+    there = Datum(found.latitude, found.longitude, found.altitude_m)  # its axes are east, north and up
+    ends = [there.local(*datum.geodetic(pose.apply(axis))) for axis in np.eye(3)]
+    np.testing.assert_allclose(found.enu_from_body, np.array(ends).T, atol=1e-7)
+    heading = np.arctan2(found.enu_from_body[0, 0], found.enu_from_body[1, 0]) % (2 * np.pi)
+    assert found.heading_rad == pytest.approx(heading, abs=1e-3), "meridians converge"

@@ -306,7 +306,7 @@ def _write_raster(path: Path, pixels: Array, **settings: object) -> Path:
 _RGB = np.moveaxis(_GROUND.image[..., ::-1], -1, 0)
 
 
-def test_a_geotiff_is_brought_to_metres(tmp_path: Path) -> None:
+def test_a_geotiff_is_brought_to_metres(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     source = read_geotiff(_write_raster(tmp_path / "a.tif", _RGB))
     assert source.datum.latitude == pytest.approx(_DATUM.latitude, abs=1e-7)
     ground = source.ground[0]
@@ -319,8 +319,13 @@ def test_a_geotiff_is_brought_to_metres(tmp_path: Path) -> None:
     (tmp_path / "b.tif").write_bytes(b"no raster")
     with pytest.raises(InputError, match="GeoTIFF"):
         read_geotiff(tmp_path / "b.tif")
-    with pytest.raises(InputError, match="coordinate system"):
+    with pytest.raises(InputError, match=r"no coordinate system, expected.* --corners"):
         read_geotiff(_write_raster(tmp_path / "c.tif", _RGB, crs=None))
+    bare = _write_raster(tmp_path / "d.tif", _RGB, crs=None, transform=None)
+    recwarn.clear()
+    with pytest.raises(InputError, match="no coordinates of its pixels"):
+        read_geotiff(bare)
+    assert "NotGeoreferencedWarning" not in {one.category.__name__ for one in recwarn}, "the error says it"
     with pytest.raises(InputError, match="finer"):
         read_geotiff(tmp_path / "a.tif", ground_size_m=SIZE_M / 2)
 

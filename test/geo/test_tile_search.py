@@ -23,6 +23,7 @@ from plain import CAMERA, SIZE_M, accept_many_inliers, look_down, make_ground, p
 from vloc_ros.assembly import build_tile_search
 from vloc_ros.cli.aerial_locate import _query as query_from
 from vloc_ros.cli.aerial_locate import describe_answer, register
+from vloc_ros.cli.main import main
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.geometry.camera import Camera
@@ -181,6 +182,14 @@ def test_the_command_turns_a_heading_into_a_yaw_of_the_map() -> None:
     for datums in ({"map": None}, {"a": datum, "b": datum}):
         with pytest.raises(InputError, match="--heading"):
             query_from(args, query.view.image, datums)
+
+
+def test_what_the_command_needs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["aerial", "locate", str(tmp_path / "none"), "image.jpg"]
+    assert main([*words, "--focal-px", "500"]) == 1
+    assert "vloc map aerial build" in capsys.readouterr().err
+    assert main([*words, "--focal-px", "-500"]) == 1
+    assert "--focal-px is -500" in capsys.readouterr().err
 
 
 def test_poses_of_one_footprint_do_not_compete(search: TileSearch) -> None:

@@ -321,7 +321,7 @@ def test_damaged_folders_are_refused(own_tiles: Path, tmp_path: Path) -> None:
     files = open_xyz_folder(own_tiles).files
     for path, reason in (
         (tmp_path / "nothing", "cannot be listed"),
-        (own_tiles / str(_ZOOM), "is zoom"),
+        (own_tiles / str(_ZOOM), "columns of one zoom"),
         (next(iter(files.values())).parent, "holds no tiles"),
     ):
         with pytest.raises(InputError, match=reason):

@@ -234,3 +234,5 @@ def test_the_command_adds_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([*words, str(tmp_path / "tiles")]) == 1
     assert main([*words, str(tmp_path / "x"), "--ground-z", "nan"]) == 1
     assert "--ground-z is nan" in capsys.readouterr().err
+    assert main([*words[:4], "--tiles", str(tmp_path / "none"), "--out", str(tmp_path / "x")]) == 1
+    assert "vloc map aerial build" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from __future__ import annotations
 import itertools
 import xml.etree.ElementTree as ET
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ def assert_granted(ros: Ros, make: Any, *, unused: Grants, **parameters: Any) ->
     assert node.state == "active"
     # a node without a manager has no bond
     unused = unused | {("publish", "bond"), ("subscribe", "bond")}
+    if make is LocalizerNode and not find_spec("geographic_msgs"):
+        unused = unused | {("publish", "~/geo_pose")}
     left = {(qualifier, _full_name(text, node)) for qualifier, text in unused}
     if not node.has_parameter("start_type_description_service"):  # since Jazzy
         left.add(("reply", _full_name("~/get_type_description", node)))

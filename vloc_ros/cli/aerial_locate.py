@@ -29,7 +29,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.cli.source_options import CALIBRATION
+from vloc_ros.cli.camera_options import add_camera_or_focal_px, check_focal_px
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.geodetic import Datum
@@ -44,9 +44,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map aerial build`")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="images of one camera")
-    camera = parser.add_mutually_exclusive_group(required=True)
-    camera.add_argument("--camera", type=Path, metavar="FILE", help=CALIBRATION)
-    camera.add_argument("--focal-px", type=float, metavar="PIXELS", help="focal length of images without distortion")
+    add_camera_or_focal_px(parser, required=True)
     down = parser.add_mutually_exclusive_group()
     down.add_argument("--nadir", action="store_true", help="the camera looks straight down, as a gimbal holds it")
     down.add_argument(
@@ -67,8 +65,11 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.assembly import build_tile_search
     from vloc_ros.core.config import LocalizerConfig
     from vloc_ros.storage.images import read_image
+    from vloc_ros.storage.manifests import require_map
     from vloc_ros.storage.maps import read_map
 
+    check_focal_px(args)
+    require_map(args.map, build="vloc map aerial build")
     landmark_map = read_map(args.map)
     datums = {scene.frame_id: scene.datum for scene in landmark_map.scenes}
     search = build_tile_search(LocalizerConfig(), landmark_map)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`--camera` or `--focal`: a calibration of the images, or a focal length to start from."""
+"""`--camera`, a calibration of the images; `--focal`, a focal length to start from; `--focal-px`, one that is known."""
 
 from __future__ import annotations
 
@@ -40,6 +40,30 @@ def add_camera(parser: argparse._ActionsContainer, *, text: str = "") -> None:
         metavar="PX",
         help="of images without calibration: their focal length in pixels; without distortion, so less accurate",
     )
+
+
+def add_camera_or_focal_px(parser: argparse._ActionsContainer, *, required: bool, text: str = "") -> None:
+    """Declare --camera and --focal-px, of which at most one is given; `text` is what there is to say of --camera."""
+    camera = parser.add_mutually_exclusive_group(required=required)
+    camera.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}{text}")
+    add_focal_px(camera, text="focal length of images without distortion")
+
+
+def add_focal_px(parser: argparse._ActionsContainer, *, text: str) -> None:
+    """Declare --focal-px, a focal length that is known; `text` says of what."""
+    parser.add_argument("--focal-px", type=float, metavar="PIXELS", help=text)
+
+
+def check_focal_px(args: argparse.Namespace) -> None:
+    """Refuse a --focal-px that no camera has.
+
+    Raises:
+        InputError: it is given, and not a positive number of pixels.
+    """
+    from vloc_ros.core.errors import InputError
+
+    if args.focal_px is not None and not 0 < args.focal_px < float("inf"):
+        raise InputError(f"--focal-px is {args.focal_px:g}, expected more than 0 pixels")
 
 
 def has_camera(args: argparse.Namespace) -> bool:

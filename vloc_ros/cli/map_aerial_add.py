@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.core.errors import InputError
     from vloc_ros.core.retrieval.tile_encoder import AERIAL
     from vloc_ros.mapping.maps.aerial_tiles import add_aerial_tiles
+    from vloc_ros.storage.manifests import require_map
     from vloc_ros.storage.maps import map_bytes, read_map, write_map
 
     if args.ground_z is not None and not abs(args.ground_z) < float("inf"):
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out.resolve() in (args.map.resolve(), args.tiles.resolve()):
         raise InputError(f"--out is {args.out}, a map that is read; name another folder, it is not changed in place")
     out = map_at(args.out)
+    require_map(args.tiles, build="vloc map aerial build")
     own, tiles = read_map(args.map), read_map(args.tiles)
     landmark_map = add_aerial_tiles(own, tiles, frame_id=args.frame_id, ground_z_m=args.ground_z)
     datum, of_landmarks = tiles.scene().datum, own.scene(args.frame_id).datum

@@ -33,6 +33,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.camera_options import add_focal_px, check_focal_px
 from vloc_ros.cli.map_georeference import add_table_options, heights_from
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--zoom", type=int, metavar="Z", help="of --xyz (default: the coarsest that shows --ground-size, or the finest)"
     )
     parser.add_argument("--tms", action="store_true", help="rows of --xyz count from the south, as in TMS")
-    parser.add_argument("--focal-px", type=float, metavar="PIXELS", help="focal length of --photos in their pixels")
+    add_focal_px(parser, text="focal length of --photos in their pixels")
     parser.add_argument(
         "--ground-height",
         type=float,
@@ -156,8 +157,7 @@ def _read(args: argparse.Namespace) -> AerialSource:
         return read_xyz(args.xyz, zoom=args.zoom, ground_size_m=args.ground_size, tms=args.tms)
     if args.tiles:
         return read_tiles(args.tiles, args.corners, ground_size_m=args.ground_size)
-    if args.focal_px is not None and not 0 < args.focal_px < float("inf"):
-        raise InputError(f"--focal-px is {args.focal_px:g}, expected more than 0 pixels")
+    check_focal_px(args)
     heights, ground_height_m = heights_from(args), args.ground_height
     if ground_height_m is not None and heights is not None:
         ground_height_m += heights.undulation_m or 0.0  # as the photographs' heights

@@ -15,6 +15,7 @@
 """Serve a page of a map: drop a photograph, see the ranked places, the matches and the fix with its uncertainty.
 
   vloc serve MAP --camera camera.yaml           to open http://127.0.0.1:8000 in a browser
+  vloc serve MAP --focal-px 1172                images without distortion; the page may give another focal length
   vloc serve MAP --port 8080                    requests give the focal length of their images
 
 MAP has aerial tiles (`vloc map aerial build`) or landmarks (`vloc map build`); of both, the tiles answer unless
@@ -31,8 +32,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.camera_options import add_camera_or_focal_px, check_focal_px
 from vloc_ros.cli.dependencies import require
-from vloc_ros.cli.source_options import CALIBRATION
 
 if TYPE_CHECKING:
     from vloc_ros.server.queries import MapService
@@ -43,7 +44,7 @@ _MOST_REQUESTS = 16
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder")
-    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}, of all photographs")
+    add_camera_or_focal_px(parser, required=False, text=", of all photographs")
     parser.add_argument("--scene", default="", metavar="FRAME", help="of a map of several scenes, which to serve")
     parser.add_argument("--landmarks", action="store_true", help="of a map with tiles and landmarks, use the landmarks")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s, this machine")
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         address = ipaddress.IPv4Address(args.host)
     except ValueError:
         raise InputError(f"--host is {args.host!r}, expected an IPv4 address such as 127.0.0.1 or 0.0.0.0") from None
+    check_focal_px(args)
     if not 0 < args.port < 65536:
         raise InputError(f"--port is {args.port}, expected 1 to 65535")
     limit_blas_threads()
@@ -107,7 +109,7 @@ def _open_service(args: argparse.Namespace) -> MapService:
     from vloc_ros.storage.maps import read_map
 
     landmark_map = read_map(args.map).part(args.scene)
-    calibration = read_camera(args.camera) if args.camera else None
+    calibration = read_camera(args.camera) if args.camera else args.focal_px
     if find_tile_index(landmark_map) is not None and not args.landmarks:
         return AerialService(landmark_map, calibration)
     landmark_map.require_landmarks()

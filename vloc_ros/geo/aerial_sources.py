@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -210,11 +211,13 @@ def read_geotiff(path: Path, *, ground_size_m: float | None = None) -> AerialSou
     """
     import rasterio
     from rasterio._err import CPLE_BaseError  # GDAL's errors, which rasterio does not wrap everywhere
-    from rasterio.errors import CRSError, RasterioError, RasterioIOError
+    from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError, RasterioIOError
 
     try:
-        with rasterio.open(path) as raster, naming_file(path):
-            return _warp_raster(path, raster, ground_size_m)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # it is an error here
+            with rasterio.open(path) as raster, naming_file(path):
+                return _warp_raster(path, raster, ground_size_m)
     # before version 1.4 RasterioIOError is no RasterioError
     except (RasterioError, RasterioIOError, CRSError, CPLE_BaseError) as error:
         raise InputError(f"{path}: cannot be read as GeoTIFF ({error})") from error
@@ -226,8 +229,7 @@ def _warp_raster(path: Path, raster: Any, ground_size_m: float | None) -> Aerial
     from rasterio.vrt import WarpedVRT
     from rasterio.warp import Resampling, transform
 
-    if raster.crs is None or raster.transform.is_identity:
-        raise InputError("has no coordinate system, expected a GeoTIFF; give its corners with --tiles")
+    _check_georeference(raster)
     bands = _bands(raster)
     x, y = raster.xy(raster.height / 2 - 0.5, raster.width / 2 - 0.5)
     longitude, latitude = (float(values[0]) for values in transform(raster.crs, "EPSG:4326", [x], [y]))
@@ -256,6 +258,19 @@ def _warp_raster(path: Path, raster: Any, ground_size_m: float | None) -> Aerial
     pixels = np.ascontiguousarray(np.moveaxis(image, 0, -1)) if len(bands) > 1 else image[0]
     ground = GroundImage(pixels, shown, left, top, size_m)
     return AerialSource((ground,), datum, (f"{width}x{height} pixels of {size_m:.3f} m",))
+
+
+def _check_georeference(raster: Any) -> None:
+    lacks = [
+        *(["coordinate system"] if raster.crs is None else []),
+        *(["coordinates of its pixels"] if raster.transform.is_identity else []),
+    ]
+    if lacks:
+        raise InputError(
+            f"does not say where on Earth it lies: it has no {' and no '.join(lacks)}, expected a GeoTIFF with both; "
+            "export it again with its georeference, or give the latitude and longitude of its corners with --tiles and "
+            "--corners"
+        )
 
 
 def _has_alpha(raster: Any) -> bool:

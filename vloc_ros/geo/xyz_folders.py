@@ -187,7 +187,10 @@ def _list_zooms(path: Path) -> tuple[dict[int, dict[Tile, Path]], Counter[tuple[
     others = Counter[tuple[int, str]]()
     for number, folder in _numbered(path):
         if number > _MOST_ZOOM:
-            raise InputError(f"{folder}: is zoom {number}, expected {_MOST_ZOOM} at most; name the folder of zooms")
+            raise InputError(
+                f"{path}: has a folder {folder.name}, expected zooms up to {_MOST_ZOOM} (z/x/y.png); "
+                "if these are the columns of one zoom, name the folder above"
+            )
         files, suffixes = zooms.setdefault(number, {}), dict[Tile, str]()
         for tile, file in _list_tiles(folder):
             if file.suffix.lower() not in SUFFIXES:

@@ -47,7 +47,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_FOCAL = "focal length in pixels, of an image without distortion; without it the server's calibration holds"
+_FOCAL = "focal length in pixels, of an image without distortion; without it what the server was started with holds"
 _ALTITUDE = "metres above the ground, of an aerial map"
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": {"image/jpeg": _IMAGE, "image/png": _IMAGE}}}

@@ -42,7 +42,7 @@ class KnownOfView:
     """What a request says of how its photograph was taken.
 
     Attributes:
-        focal_px: focal length of an image without distortion; None where the server's calibration holds.
+        focal_px: focal length of an image without distortion; None where what the server knows holds.
         altitude_m: above the ground, of an image from above; None where unknown.
         nadir: whether the camera looked straight down.
     """
@@ -68,23 +68,33 @@ class MapService(Protocol):
         ...
 
 
-def camera_of(image: Array, known: KnownOfView, calibration: Camera | None) -> Camera:
-    """The camera of a photograph: by its focal length where that is given, else the server's calibration.
+def camera_of(image: Array, known: KnownOfView, calibration: Camera | float | None) -> Camera:
+    """The camera of a photograph: by its focal length where that is given, else by what the server knows.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8.
+        known: of the photograph.
+        calibration: what the server knows of all photographs: a camera, or their focal length in pixels; None for
+            nothing.
 
     Raises:
         InputError: neither is there, or the calibration is of another size.
     """
     height, width = image.shape[:2]
-    if known.focal_px is not None:
-        return Camera("SIMPLE_PINHOLE", width, height, (known.focal_px, width / 2, height / 2))
-    if calibration is None:
-        raise InputError("the camera is not known, expected a focal length in pixels; give it")
-    if (calibration.width, calibration.height) != (width, height):
+    best = calibration if known.focal_px is None else known.focal_px
+    if best is None:
         raise InputError(
-            f"the image has {width}x{height} pixels, the server's calibration {calibration.width}x"
-            f"{calibration.height}; choose an image of that camera, or give its focal length in pixels"
+            "the camera is not known, expected a focal length in pixels; give it (focal_px of a request), or serve the "
+            "map with --focal-px or --camera"
         )
-    return calibration
+    if not isinstance(best, Camera):
+        return Camera("SIMPLE_PINHOLE", width, height, (best, width / 2, height / 2))
+    if (best.width, best.height) != (width, height):
+        raise InputError(
+            f"the image has {width}x{height} pixels, the server's calibration {best.width}x{best.height}; "
+            "choose an image of that camera, or give its focal length in pixels"
+        )
+    return best
 
 
 def weigh_similarities(similarities: Array) -> Array:

@@ -70,15 +70,25 @@ def read_manifest(folder: Path, *, verify: bool = True) -> dict[str, Any]:
     return manifest
 
 
-def explain_missing_map(folder: Path) -> str:
+def require_map(folder: Path, *, build: str) -> None:
+    """Refuse a folder without a map, before it is read; `build` is the command that makes such maps.
+
+    Raises:
+        MapError: it has no manifest.
+    """
+    if not (folder / MANIFEST).exists() and not folder.is_file():
+        raise MapError(explain_missing_map(folder, build=build))
+
+
+def explain_missing_map(folder: Path, *, build: str = "vloc map build") -> str:
     """The message for a folder without a manifest, with the map beside it whose name is nearest."""
     if folder.exists():
-        return f"{folder}: holds no map (no {MANIFEST}); build one with `vloc map build`"
+        return f"{folder}: holds no map (no {MANIFEST}); build one with `{build}`"
     beside: list[str] = []
     with contextlib.suppress(OSError):  # no such folder either, or not to be listed
         beside = sorted(path.name for path in folder.parent.iterdir() if (path / MANIFEST).is_file())
     near = nearest_name(folder.name, beside, similarity=0.6)
-    remedy = f"did you mean {folder.parent / near}?" if near else "check the name, or build one with `vloc map build`"
+    remedy = f"did you mean {folder.parent / near}?" if near else f"check the name, or build one with `{build}`"
     return f"{folder}: does not exist, expected the folder of a map; {remedy}"
 
 

@@ -34,6 +34,7 @@ class EarthPose:
         altitude_m: above the ellipsoid; NaN where the map's datum has no height.
         heading_rad: bearing of a robot's x axis, of the upper edge of the image of a camera that looks down, or of the
             optical axis of one that looks ahead; clockwise from true north, 0 to 2 pi.
+        enu_from_body: (3, 3) rotation of the body against east, north and up where it is.
         covariance: (3, 3) of the position, along east, north and up, metres squared; the datum's is added.
         heading_std_rad: standard deviation of the heading.
     """
@@ -42,6 +43,7 @@ class EarthPose:
     longitude: float
     altitude_m: float
     heading_rad: float
+    enu_from_body: Array
     covariance: Array
     heading_std_rad: float
 
@@ -80,6 +82,7 @@ def _place(datum: Datum, map_from_body: Pose, covariance: Array, *, ahead: Array
         longitude,
         altitude_m,
         datum.heading_of(float(np.arctan2(ahead[1], ahead[0]))),
+        datum.enu_from_map(latitude, longitude) @ map_from_body.rotation,
         position + of_datum,
         float(np.sqrt(bearing_variance(ahead, covariance[3:, 3:]) + variance)),
     )

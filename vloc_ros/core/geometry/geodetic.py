@@ -117,6 +117,14 @@ class Datum:
         latitude, longitude, _ = _geodetic(earth)
         return latitude, longitude
 
+    def enu_from_map(self, latitude: float, longitude: float) -> Array:
+        """(3, 3) rotation from the axes of the map to east, north and up of a place, in WGS 84 degrees.
+
+        At the datum a turn by its yaw; 2 km from there up leans against the map's z axis by 0.02 degrees.
+        """
+        local = replace(self, latitude=latitude, longitude=longitude, yaw_rad=0.0)
+        return np.asarray(local._earth_from_map().T @ self._earth_from_map())
+
     def heading_of(self, yaw_rad: float) -> float:
         """Compass bearing, clockwise from true north, 0 to 2 pi, of a yaw in the map frame."""
         return float((np.pi / 2 - self.yaw_rad - yaw_rad) % (2 * np.pi))

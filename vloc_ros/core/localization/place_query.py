@@ -14,21 +14,24 @@
 
 """Places of a map that a query resembles, by its descriptors.
 
-LiDAR places by descriptors in a space that images and scans share; keyframes by those of an image model.
+LiDAR places by descriptors in a space that images and scans share; keyframes by those of an image model; aerial tiles
+by those of a view from above.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vloc_ros.core.errors import InputError, MapError, ModelError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.retrieval_candidates import model_indices
+from vloc_ros.core.localization.tile_places import require_tile_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
+from vloc_ros.core.retrieval.tile_encoder import AERIAL
 
 # name of the index of such descriptors
 RANGE = "range"
@@ -45,7 +48,10 @@ class FoundPlace:
         frame_id: of its scene.
         map_from_place: pose of the place in that frame; of a keyframe, that of its camera.
         similarity: of the descriptors, -1 to 1.
-        modality: `lidar`, or `image` for a keyframe.
+        modality: `lidar`, `image` for a keyframe, or `aerial`.
+        side_m: of the square that a tile shows, metres; 0 of others.
+        geodetic: latitude and longitude, WGS 84 degrees, and metres above the ellipsoid; NaN where the scene has no
+            datum, the height also where the datum has none.
     """
 
     name: str
@@ -53,6 +59,8 @@ class FoundPlace:
     map_from_place: Pose
     similarity: float
     modality: str = LIDAR
+    side_m: float = 0.0
+    geodetic: tuple[float, float, float] = (np.nan, np.nan, np.nan)
 
 
 def find_range_index(landmark_map: LandmarkMap) -> RetrievalIndex:
@@ -135,6 +143,30 @@ def query_keyframes(landmark_map: LandmarkMap, descriptors: Array, *, encoder: s
     return _retrieve(landmark_map, index, descriptors, count)
 
 
+def query_tiles(landmark_map: LandmarkMap, descriptors: Array, *, encoder: str, count: int) -> list[FoundPlace]:
+    """The aerial tiles most similar to a view from above, best first.
+
+    Args:
+        landmark_map: with aerial tiles.
+        descriptors: (V, D) of the view in several sizes, see `describe_view`; a tile counts by its best row.
+        encoder: hash of what the tiles, and the view, were described by.
+        count: of tiles, at most.
+
+    Raises:
+        MapError: the map has no tiles.
+        ModelError: they were described by another encoder, or their descriptors have another length.
+        InputError: count is less than 1, or a descriptor is not of length 1.
+    """
+    index = require_tile_index(landmark_map)
+    if (index.encoder, index.descriptors.shape[1]) != (encoder, descriptors.shape[1]):
+        raise ModelError(
+            f"the tiles of the map {landmark_map.name} have descriptors of the encoder {index.encoder[:12]} with "
+            f"{index.descriptors.shape[1]} values, the query's are of {encoder[:12]} with {descriptors.shape[1]}; "
+            "describe it by what `vloc map info --json` names for the index of the tiles, or send the image"
+        )
+    return _retrieve(landmark_map, index, descriptors, count)
+
+
 def check_descriptors(descriptors: Array) -> None:
     """Refuse what does not compare: descriptors of an image without any contrast, or of a model that overflows.
 
@@ -176,12 +208,15 @@ def _retrieve(landmark_map: LandmarkMap, index: RetrievalIndex, descriptors: Arr
 
 
 def _describe(landmark_map: LandmarkMap, modality: str, item: int, similarity: float) -> FoundPlace:
+    side_m = 0.0
     if modality == IMAGE:
         keyframes = landmark_map.keyframes
         scene = next(one for one in landmark_map.scenes if item in one.keyframes)
-        return FoundPlace(
-            keyframes.names[item], scene.frame_id, scene.map_from(keyframes.pose(item)), similarity, modality
-        )
-    places = landmark_map.places[modality]
-    scene = landmark_map.scenes[int(places.scenes[item])]
-    return FoundPlace(places.names[item], scene.frame_id, scene.map_from(places.pose(item)), similarity, modality)
+        name, pose = keyframes.names[item], scene.map_from(keyframes.pose(item))
+    else:
+        places = landmark_map.places[modality]
+        scene = landmark_map.scenes[int(places.scenes[item])]
+        name, pose = places.names[item], scene.map_from(places.pose(item))
+        side_m = float(places.extents[item, 0]) if modality == AERIAL else 0.0
+    found = FoundPlace(name, scene.frame_id, pose, similarity, modality, side_m)
+    return replace(found, geodetic=scene.datum.geodetic(pose.translation)) if scene.datum else found

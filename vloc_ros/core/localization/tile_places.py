@@ -50,13 +50,12 @@ class AerialPlaces:
     """The aerial tiles of one map."""
 
     def __init__(self, landmark_map: LandmarkMap) -> None:
-        """The tiles of a map that has some, see `find_tile_index`.
+        """The tiles of a map.
 
         Raises:
-            MapError: they are damaged, or of another version.
+            MapError: it has none, or they are damaged, or of another version.
         """
-        index = find_tile_index(landmark_map)
-        assert index is not None
+        index = require_tile_index(landmark_map)
         self.map, self._index, self.places = landmark_map, index, landmark_map.places[AERIAL]
         self.encoder = TileEncoder.from_arrays(index.encoder_arrays)
         codes, keypoints = (self.places.payloads[name] for name in (CODES, KEYPOINTS))
@@ -138,3 +137,18 @@ def find_tile_index(landmark_map: LandmarkMap) -> RetrievalIndex | None:
     if places is None or not len(places) or not {CODES, KEYPOINTS} <= places.payloads.keys():
         return None
     return next((index for index in landmark_map.retrieval.values() if index.modality == AERIAL), None)
+
+
+def require_tile_index(landmark_map: LandmarkMap) -> RetrievalIndex:
+    """The retrieval index of a map's aerial tiles.
+
+    Raises:
+        MapError: it has none.
+    """
+    index = find_tile_index(landmark_map)
+    if index is None:
+        raise MapError(
+            f"the map {landmark_map.name} has no aerial tiles with keypoints and descriptors; make them with "
+            "`vloc map aerial build`"
+        )
+    return index

@@ -40,10 +40,10 @@ from vloc_ros.core.localization.ground_view import AerialQuery, GroundViewError
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.tile_evidence import TileEvidence, measure_tile_evidence
 from vloc_ros.core.localization.tile_places import AerialPlaces, GroundKeypoints
-from vloc_ros.core.localization.tile_views import TileView, observe
+from vloc_ros.core.localization.tile_views import LEAST_KEYPOINTS, TileView, explain_too_few, observe
 from vloc_ros.core.retrieval.tile_placement import TilePlacement
 
-_LEAST_KEYPOINTS, _LEAST_INLIERS, _RATIO = 40, 6, 0.9
+_LEAST_INLIERS, _RATIO = 6, 0.9
 # hypotheses that are matched again with all that the map has in view
 _REFINED = 3
 # poses whose ground differs by less do not compete: parts of the footprint
@@ -173,7 +173,7 @@ class TileSearch:
         try:
             for view in observe(query, self._places, self._extractor):
                 most = max(most, len(view.features))
-                if len(view.features) >= _LEAST_KEYPOINTS:
+                if len(view.features) >= LEAST_KEYPOINTS:
                     similarities = np.maximum(similarities, view.similarity)
                     found += self._hypotheses(view)
                     result = self.decide(found)
@@ -182,8 +182,7 @@ class TileSearch:
         except GroundViewError as error:
             return TileAnswer(LocalizationResult.refused(Status.NO_FEATURES, str(error)))
         if result is None:
-            reason = f"the view shows {most} keypoints, at least {_LEAST_KEYPOINTS} are needed: water, or too dark?"
-            return TileAnswer(LocalizationResult.refused(Status.NO_FEATURES, reason))
+            return TileAnswer(LocalizationResult.refused(Status.NO_FEATURES, explain_too_few(most)))
         return TileAnswer(replace(result, keypoints=most), None, similarities)
 
     def find(self, query: AerialQuery) -> list[TileHypothesis]:
@@ -192,7 +191,7 @@ class TileSearch:
             views = list(observe(query, self._places, self._extractor))
         except GroundViewError:
             return []
-        return [one for view in views if len(view.features) >= _LEAST_KEYPOINTS for one in self._hypotheses(view)]
+        return [one for view in views if len(view.features) >= LEAST_KEYPOINTS for one in self._hypotheses(view)]
 
     def _hypotheses(self, view: TileView) -> list[TileHypothesis]:
         places, coarse = self._places, list[_Laid]()

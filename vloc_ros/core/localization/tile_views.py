@@ -21,11 +21,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Extractor, Features
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.ground_view import AerialQuery, GroundViewError, LevelView, make_level
 from vloc_ros.core.localization.tile_places import AerialPlaces
 
+# views with fewer show nothing that a place is known by
+LEAST_KEYPOINTS = 40
 # of views whose altitude is unknown
 _SCALES = (1.0, 0.6, 0.36)
 
@@ -97,3 +100,22 @@ def observe(query: AerialQuery, places: AerialPlaces, extractor: Extractor) -> I
         pixels = features.xy[:, 0] - 1j * features.xy[:, 1].astype(float)
         similarity = places.compare(encoder.vocabulary.encode(projected))
         yield TileView(query, number, level, features, pixels, projected, similarity)
+
+
+def describe_view(query: AerialQuery, places: AerialPlaces, extractor: Extractor) -> Array:
+    """(V, D) float32 global descriptors of the level view in several sizes, as the map's tiles are described; V > 0.
+
+    Raises:
+        GroundViewError: the view shows too little ground.
+        InputError: it shows too few keypoints.
+    """
+    views = list(observe(query, places, extractor))
+    rows = [places.encoder.vocabulary.encode(one.projected) for one in views if len(one.features) >= LEAST_KEYPOINTS]
+    if not rows:
+        raise InputError(explain_too_few(max((len(one.features) for one in views), default=0)))
+    return np.stack(rows)
+
+
+def explain_too_few(keypoints: int) -> str:
+    """Why a view with so few keypoints has no place."""
+    return f"the view shows {keypoints} keypoints, at least {LEAST_KEYPOINTS} are needed: water, or too dark?"

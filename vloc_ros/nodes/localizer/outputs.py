@@ -26,7 +26,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image, NavSatFix
+from sensor_msgs.msg import Image
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.config import FixFilterConfig
@@ -34,12 +34,12 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.tracking.fix_filter import GateResult
 from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes.localizer.earth_outputs import EarthOutputs
 from vloc_ros.nodes.localizer.pipeline import LocalizationOutput
 from vloc_ros.nodes.localizer.pose_relay import PoseRelay
 from vloc_ros.nodes.localizer.transforms import MapTransform, TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import (
     bgr_message,
-    nav_sat_fix,
     pose_stamped,
     pose_with_covariance_stamped,
     stamp_ns_of,
@@ -61,7 +61,7 @@ class Outputs:
         self._pose_with_covariance = node.create_lifecycle_publisher(
             PoseWithCovarianceStamped, "~/pose_with_covariance", depth
         )
-        self._earth = node.create_lifecycle_publisher(NavSatFix, "~/fix", depth)
+        self._earth = EarthOutputs(node, depth)
         self._last_pose = LastPose(node)
         self._status = node.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", 1)
@@ -109,8 +109,9 @@ class Outputs:
 
     def close(self) -> None:
         """Destroy the publishers."""
-        for publisher in (self._pose, self._pose_with_covariance, self._earth, self._status, self._debug_image):
+        for publisher in (self._pose, self._pose_with_covariance, self._status, self._debug_image):
             self._node.destroy_lifecycle_publisher(publisher)
+        self._earth.close()
         self._last_pose.close()
         self.pose_relay.close()
         self._transform.close()
@@ -127,7 +128,7 @@ class Outputs:
         message = pose_with_covariance_stamped(stamp_ns, status.map_frame, fix.map_from_base, fix.covariance)
         self._pose_with_covariance.publish(message)
         if output.earth is not None:
-            self._earth.publish(nav_sat_fix(stamp_ns, status.body_frame, output.earth))
+            self._earth.publish(stamp_ns, status.body_frame, output.earth)
         self._last_pose.publish(message)
         self.pose_relay.publish(output)
 

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from vloc_ros.core.localization.place_query import (
     find_range_index,
     query_keyframes,
     query_places,
+    query_tiles,
 )
+from vloc_ros.core.localization.tile_places import find_tile_index, require_tile_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder, RangeEncoder
@@ -42,13 +45,17 @@ from vloc_ros.inference.models import read_model
 from vloc_ros.inference.range_descriptors import check_spaces, read_range_descriptor, read_space
 from vloc_ros.node_config import MapServerConfig, PlaceQueryConfig
 from vloc_ros.nodes.map_server.refusal import QueryRefused
+from vloc_ros.nodes.map_server.tile_queries import retrieve_tiles
 from vloc_ros.nodes.rclpy_support.conversion import image_of, image_size_of
 
 _REQUEST, _CODES = QueryPlaces.Request, QueryPlaces.Response
+_IMAGES = (_REQUEST.IMAGE, _REQUEST.COMPRESSED_IMAGE)
+_QUERIES = (*_IMAGES, _REQUEST.POINTS, _REQUEST.DESCRIPTOR)
 _KINDS = {
     _REQUEST.ALL: (_REQUEST.LIDAR_PLACES, _REQUEST.KEYFRAMES),
     _REQUEST.LIDAR_PLACES: (_REQUEST.LIDAR_PLACES,),
     _REQUEST.KEYFRAMES: (_REQUEST.KEYFRAMES,),
+    _REQUEST.AERIAL_TILES: (_REQUEST.AERIAL_TILES,),
 }
 
 
@@ -140,34 +147,51 @@ def _check_image_size(config: PlaceQueryConfig, message: Any) -> None:
 def retrieve_places(encoders: PlaceEncoders, landmark_map: LandmarkMap, request: Any) -> tuple[list[FoundPlace], str]:
     """The places that the query of a QueryPlaces.Request resembles, and what was not searched and why.
 
-    LiDAR places come before keyframes, each best first.
+    LiDAR places come before keyframes and these before aerial tiles, each best first.
 
     Raises:
         QueryRefused: there is no answer.
     """
-    kinds = _KINDS.get(request.places)
-    if kinds is None:
-        raise QueryRefused(
-            _CODES.BAD_REQUEST, f"places is {request.places}, expected ALL (0), LIDAR_PLACES (1) or KEYFRAMES (2)"
-        )
-    if request.count > _REQUEST.MAX_COUNT:
-        raise QueryRefused(_CODES.BAD_REQUEST, f"count is {request.count}, expected at most {_REQUEST.MAX_COUNT}")
+    kinds, count = _choose_kinds(landmark_map, request), request.count or _REQUEST.DEFAULT_COUNT
     # before a model runs: a map without places has no answer, whatever the models
     missing = {kind: reason for kind in kinds if (reason := _describe_missing(kind, landmark_map))}
     if len(missing) == len(kinds):
         raise QueryRefused(_CODES.NO_INDEX, "; ".join(missing.values()))
-    described, count = _describe(encoders, request), request.count or _REQUEST.DEFAULT_COUNT
     found, refusals = list[FoundPlace](), [QueryRefused(_CODES.NO_INDEX, reason) for reason in missing.values()]
+    describe = cache(partial(_describe_or_refuse, encoders, request))  # a model is run once, if at all
     for kind in (one for one in kinds if one not in missing):
         try:
-            found += _search(kind, described, landmark_map, count)
+            if kind == _REQUEST.AERIAL_TILES:
+                found += _search_tiles(landmark_map, request, count)
+            else:
+                found += _search(kind, describe(), landmark_map, count)
         except QueryRefused as refusal:
             refusals.append(refusal)
-    reasons = "; ".join(map(str, refusals))
+    reasons = "; ".join(dict.fromkeys(map(str, refusals)))
     if len(refusals) == len(kinds):
         # places whose descriptors do not fit the query's are closer to an answer than places without any
         raise QueryRefused(min(refusals, key=lambda one: one.code == _CODES.NO_INDEX).code, reasons)
     return found, reasons
+
+
+def _choose_kinds(landmark_map: LandmarkMap, request: Any) -> tuple[int, ...]:
+    """The kinds of places that a request is for, once it is valid; of all, tiles only where the map has some."""
+    if request.query not in _QUERIES:
+        raise QueryRefused(
+            _CODES.BAD_REQUEST,
+            f"query is {request.query}, expected IMAGE (0), COMPRESSED_IMAGE (1), POINTS (2) or DESCRIPTOR (3)",
+        )
+    kinds = _KINDS.get(request.places)
+    if kinds is None:
+        raise QueryRefused(
+            _CODES.BAD_REQUEST,
+            f"places is {request.places}, expected ALL (0), LIDAR_PLACES (1), KEYFRAMES (2) or AERIAL_TILES (3)",
+        )
+    if request.count > _REQUEST.MAX_COUNT:
+        raise QueryRefused(_CODES.BAD_REQUEST, f"count is {request.count}, expected at most {_REQUEST.MAX_COUNT}")
+    if request.places == _REQUEST.ALL and find_tile_index(landmark_map) is not None:
+        return (*kinds, _REQUEST.AERIAL_TILES)
+    return kinds
 
 
 def _describe_missing(kind: int, landmark_map: LandmarkMap) -> str:
@@ -175,6 +199,8 @@ def _describe_missing(kind: int, landmark_map: LandmarkMap) -> str:
     try:
         if kind == _REQUEST.LIDAR_PLACES:
             find_range_index(landmark_map)
+        elif kind == _REQUEST.AERIAL_TILES:
+            require_tile_index(landmark_map)
         else:
             find_keyframe_indices(landmark_map)
     except MapError as error:
@@ -182,8 +208,12 @@ def _describe_missing(kind: int, landmark_map: LandmarkMap) -> str:
     return ""
 
 
-def _search(kind: int, described: _Descriptors, landmark_map: LandmarkMap, count: int) -> list[FoundPlace]:
+def _search(
+    kind: int, described: _Descriptors | QueryRefused, landmark_map: LandmarkMap, count: int
+) -> list[FoundPlace]:
     """The places of one kind; an error of the search has the code of the service."""
+    if isinstance(described, QueryRefused):
+        raise described
     by_lidar = kind == _REQUEST.LIDAR_PLACES
     if not (described.space if by_lidar else described.encoder):
         what = "model of scans, so LiDAR places" if by_lidar else "image model that is known here, so keyframes"
@@ -202,39 +232,57 @@ def _search(kind: int, described: _Descriptors, landmark_map: LandmarkMap, count
         raise QueryRefused(_CODES.OTHER_ENCODER, str(error)) from error
 
 
+def _search_tiles(landmark_map: LandmarkMap, request: Any, count: int) -> list[FoundPlace]:
+    """The aerial tiles that an image, or a descriptor of their encoder, resembles."""
+    if request.query == _REQUEST.POINTS:
+        raise QueryRefused(_CODES.NO_MODEL, "a scan is not compared with aerial tiles; send an image from above")
+    try:
+        if request.query in _IMAGES:
+            return retrieve_tiles(landmark_map, request, _read_image(request), count)
+        return query_tiles(landmark_map, _read_descriptor(request), encoder=request.encoder, count=count)
+    except MapError as error:
+        raise QueryRefused(_CODES.NO_INDEX, str(error)) from error
+    except ModelError as error:
+        raise QueryRefused(_CODES.OTHER_ENCODER, str(error)) from error
+
+
+def _describe_or_refuse(encoders: PlaceEncoders, request: Any) -> _Descriptors | QueryRefused:
+    """The descriptors of a query, or why there are none."""
+    try:
+        return _describe(encoders, request)
+    except QueryRefused as refusal:
+        return refusal
+
+
 def _describe(encoders: PlaceEncoders, request: Any) -> _Descriptors:
     """The descriptors of a query."""
     try:
-        if request.query == _REQUEST.IMAGE:
-            return _describe_image(encoders, request.image)
-        if request.query == _REQUEST.COMPRESSED_IMAGE:
-            return _describe_image(encoders, request.compressed_image)
+        if request.query in _IMAGES:
+            return _describe_image(encoders, request)
         if request.query == _REQUEST.POINTS:
             return _describe_scan(encoders, request.points)
     except QueryRefused:
         raise
     except Exception as error:  # the engines' exceptions have no common base, and none ends the map server
         raise QueryRefused(_CODES.MODEL_FAILED, f"the model failed: {error}") from error
-    if request.query == _REQUEST.DESCRIPTOR:
-        return _take_descriptor(encoders, request)
-    raise QueryRefused(
-        _CODES.BAD_REQUEST,
-        f"query is {request.query}, expected IMAGE (0), COMPRESSED_IMAGE (1), POINTS (2) or DESCRIPTOR (3)",
-    )
+    return _take_descriptor(encoders, request)
 
 
-def _describe_image(encoders: PlaceEncoders, message: Any) -> _Descriptors:
+def _describe_image(encoders: PlaceEncoders, request: Any) -> _Descriptors:
     if encoders.images is None:
         raise QueryRefused(
             _CODES.NO_MODEL, "the map server has no model of images; set its parameter encoder, and restart it"
         )
-    try:
-        image = image_of(message)
-    except InputError as error:
-        raise QueryRefused(_CODES.BAD_IMAGE, str(error)) from error
-    rows = encoders.images.encode([image])
+    rows = encoders.images.encode([_read_image(request)])
     check_descriptors(rows)
     return _Descriptors(rows, encoders.space, encoders.images.hash)
+
+
+def _read_image(request: Any) -> Array:
+    try:
+        return image_of(request.image if request.query == _REQUEST.IMAGE else request.compressed_image)
+    except InputError as error:
+        raise QueryRefused(_CODES.BAD_IMAGE, str(error)) from error
 
 
 def _describe_scan(encoders: PlaceEncoders, message: Any) -> _Descriptors:
@@ -259,6 +307,15 @@ def _describe_scan(encoders: PlaceEncoders, message: Any) -> _Descriptors:
 
 def _take_descriptor(encoders: PlaceEncoders, request: Any) -> _Descriptors:
     """A descriptor as it is, of the encoder that the request names."""
+    rows = _read_descriptor(request)
+    known = {encoders.space, _hash_of_images(encoders)} - {""}
+    if request.encoder in known:
+        return _Descriptors(rows, encoders.space, _hash_of_images(encoders))
+    return _Descriptors(rows, request.encoder, request.encoder)
+
+
+def _read_descriptor(request: Any) -> Array:
+    """(1, D) the descriptor of a request that names its encoder."""
     rows = np.asarray(request.descriptor, np.float32)[None]
     try:
         check_descriptors(rows)
@@ -270,10 +327,7 @@ def _take_descriptor(encoders: PlaceEncoders, request: Any) -> _Descriptors:
             "encoder is empty, expected the name of the descriptor space or the hash of the model; `vloc map info "
             "--json` has those of the map",
         )
-    known = {encoders.space, _hash_of_images(encoders)} - {""}
-    if request.encoder in known:
-        return _Descriptors(rows, encoders.space, _hash_of_images(encoders))
-    return _Descriptors(rows, request.encoder, request.encoder)
+    return rows
 
 
 def _hash_of_images(encoders: PlaceEncoders) -> str:

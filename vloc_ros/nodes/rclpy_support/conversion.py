@@ -124,6 +124,16 @@ def nav_sat_fix(stamp_ns: int, frame_id: str, earth: EarthPose) -> NavSatFix:
     )
 
 
+def geo_pose_stamped(kind: Any, stamp_ns: int, frame_id: str, earth: EarthPose) -> Any:
+    """Return a GeoPoseStamped, `kind`, of geographic_msgs, which not every robot has."""
+    message = kind(header=header(stamp_ns, frame_id))
+    position, orientation = message.pose.position, message.pose.orientation
+    position.latitude, position.longitude, position.altitude = earth.latitude, earth.longitude, earth.altitude_m
+    x, y, z, w = Pose(earth.enu_from_body, np.zeros(3)).quaternion.tolist()
+    orientation.x, orientation.y, orientation.z, orientation.w = x, y, z, w
+    return message
+
+
 def status_without_pose(**fields: Any) -> LocalizationStatus:
     """Return a status whose pose is all zero; the message itself begins with a quaternion of w = 1."""
     message = LocalizationStatus(**fields)
@@ -197,6 +207,10 @@ def retrieved_place(found: FoundPlace) -> RetrievedPlace:
         frame_id=found.frame_id,
         pose=pose_message(found.map_from_place),
         similarity=found.similarity,
+        side_m=found.side_m,
+        latitude=found.geodetic[0],
+        longitude=found.geodetic[1],
+        altitude=found.geodetic[2],
     )
 
 
