@@ -83,11 +83,7 @@ def test_the_preset_seed_trains_with_a_teacher_and_gives_an_index(
     dinov2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both commands; which numbers the scores are is tested by hand, see test_cross_view_scores.py."""
-    data, model, out = (
-        write_dataset(tmp_path / "data", places=3, positions=True),
-        tmp_path / "model",
-        tmp_path / "scores",
-    )
+    data, model = write_dataset(tmp_path / "data", drones=1, positions=True), tmp_path / "model"
     backbone = f"fusion.backbone={swin_of_four_blocks.__name__}"
     settings = [backbone, "fusion.side=64", "fit.epochs=2", "fit.pairs=2", "fit.precision=bf16-mixed", "fit.workers=0"]
     words = [str(data), "--preset", "seed", "--weights", "none", "--dinov2", str(dinov2), "--out", str(model)]
