@@ -50,13 +50,18 @@ class PlaneScene:
 
     def image(self, map_from_camera: Pose, camera: Camera = CAMERA) -> Array:
         """(H, W) uint8 view from there."""
-        camera_from_map = map_from_camera.inverse()
-        wall_from_texture = np.diag([1 / PIXELS_PER_METRE, 1 / PIXELS_PER_METRE, 1.0])
-        columns = np.column_stack([camera_from_map.rotation[:, :2], camera_from_map.translation])
-        # pixel centres at integers + 0.5 on both sides, at integers inside OpenCV
-        shift = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
-        image_from_texture = np.linalg.inv(shift) @ camera.matrix @ columns @ wall_from_texture @ shift
-        return cv2.warpPerspective(self.texture, image_from_texture, (camera.width, camera.height))
+        return photograph(self.texture, map_from_camera, camera)
+
+
+def photograph(texture: Array, map_from_camera: Pose, camera: Camera = CAMERA) -> Array:
+    """(H, W) uint8 view of a wall of that texture."""
+    camera_from_map = map_from_camera.inverse()
+    wall_from_texture = np.diag([1 / PIXELS_PER_METRE, 1 / PIXELS_PER_METRE, 1.0])
+    columns = np.column_stack([camera_from_map.rotation[:, :2], camera_from_map.translation])
+    # pixel centres at integers + 0.5 on both sides, at integers inside OpenCV
+    shift = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
+    image_from_texture = np.linalg.inv(shift) @ camera.matrix @ columns @ wall_from_texture @ shift
+    return cv2.warpPerspective(texture, image_from_texture, (camera.width, camera.height))
 
 
 def poses(count: int, seed: int = 0, *, end_m: float = 4.3) -> list[Pose]:
@@ -70,8 +75,8 @@ def poses(count: int, seed: int = 0, *, end_m: float = 4.3) -> list[Pose]:
 
 
 @cache
-def make_plane_scene(seed: int = 0) -> PlaneScene:
-    """A wall and its map; another seed is another wall."""
+def paint_wall(seed: int = 0) -> Array:
+    """The texture of a wall; another seed is another wall."""
     rng = np.random.default_rng(seed)
     texture = np.zeros(_WALL_PX[::-1], np.float32)
     for cell in (6, 15, 40):
@@ -79,6 +84,13 @@ def make_plane_scene(seed: int = 0) -> PlaneScene:
         texture += cv2.resize(coarse, _WALL_PX, interpolation=cv2.INTER_CUBIC)
     texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     texture.flags.writeable = False  # the scene is shared
+    return texture
+
+
+@cache
+def make_plane_scene(seed: int = 0) -> PlaneScene:
+    """A wall and its map; another seed is another wall."""
+    texture = paint_wall(seed)
     features = RootSift(RootSiftConfig(max_keypoints=4000)).extract(texture)
     points = np.column_stack([features.xy / PIXELS_PER_METRE, np.zeros(len(features))]).astype(np.float32)
     codec = DescriptorCodec.fit(features.descriptors, 64)

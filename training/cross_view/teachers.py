@@ -66,8 +66,6 @@ def read_teacher(name: str, path: Path) -> nn.Module:
     Raises:
         InputError: the file cannot be read, or its weights are of another network.
     """
-    teacher = TEACHERS[name]
-    network = timm.create_model(teacher.architecture, num_classes=teacher.outputs, img_size=teacher.side)
     try:
         if path.suffix == ".safetensors":
             found = load_file(path)
@@ -76,6 +74,9 @@ def read_teacher(name: str, path: Path) -> nn.Module:
     except Exception as error:  # file system and either format have no other common base
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read as weights ({reason}), expected safetensors or PyTorch") from error
+    teacher = TEACHERS[name]
+    with torch.device("meta"):  # random weights would be replaced at once
+        network = timm.create_model(teacher.architecture, num_classes=teacher.outputs, img_size=teacher.side)
     wanted = network.state_dict()
     if _POSITIONS in found:  # published ones may be for another size of images
         found[_POSITIONS] = interpolate_positions(found[_POSITIONS], wanted[_POSITIONS])
@@ -85,7 +86,8 @@ def read_teacher(name: str, path: Path) -> nn.Module:
             f"{path}: {len(wrong)} of {len(wanted)} weights are missing or of another shape, such as {wrong[0]}; give "
             f"those of timm's {teacher.architecture} with {teacher.dimension} outputs"
         )
-    network.load_state_dict({n: found[n] for n in wanted})
+    # copies, because tensors in a file are not aligned, and their products differ in the last bit
+    network.load_state_dict({n: found[n].to(one.dtype, copy=True) for n, one in wanted.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
 

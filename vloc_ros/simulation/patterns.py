@@ -30,6 +30,7 @@ from vloc_ros.core.geometry.pose import Array
 Generator = np.random.Generator
 Pattern = Callable[[Generator, Generator, int, int, float], Array]
 _ROUGHNESS = 0.85  # amplitude of an octave over the coarser one, about as in photographs of painted walls and floors
+_BAND_PX = 1 << 16
 _LETTERS = "ABCDEFGHKLMNPRSTUVXYZabcdefghkmnprstuvxyz0123456789"
 
 
@@ -40,16 +41,20 @@ def fractal_noise(rng: Generator, height: int, width: int, coarsest_px: float, f
     while size_px >= finest_px:
         rows, columns = max(2, int(height / size_px) + 2), max(2, int(width / size_px) + 2)
         grid = rng.standard_normal((rows, columns), dtype=np.float32)
-        total += np.float32(weight) * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+        octave = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+        octave *= np.float32(weight)
+        total += octave
         size_px, weight = size_px / 2.0, weight * _ROUGHNESS
-    return np.asarray((total - total.mean()) / max(float(total.std()), 1e-6), dtype=np.float32)
+    mean, deviation = total.mean(), max(float(total.std()), 1e-6)
+    total -= mean
+    total /= np.float32(deviation)
+    return total
 
 
 def plaster(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """A painted wall: nearly plain, faint unevenness, a few marks."""
     base = style.uniform(150, 215) + style.uniform(-12, 12, 3)
-    image = base + 4.5 * fractal_noise(rng, height, width, 0.8 * px_per_m, 2.0)[..., None]
-    canvas = _to_image(image)
+    canvas = _shade(base, 4.5, fractal_noise(rng, height, width, 0.8 * px_per_m, 2.0))
     for _ in range(int(rng.poisson(14.0 * height * width / px_per_m**2))):
         centre = (int(rng.integers(width)), int(rng.integers(height)))
         axes = (int(rng.uniform(0.003, 0.025) * px_per_m) + 1, int(rng.uniform(0.002, 0.012) * px_per_m) + 1)
@@ -113,13 +118,16 @@ def _courses(
     step_x, step_y = size_m[0] * px_per_m, size_m[1] * px_per_m
     canvas = np.full((height, width, 3), 150, np.uint8)
     joint_px = max(1.0, 0.008 * px_per_m)
-    for row in range(int(height / step_y) + 1):
-        start = -offset * step_x * (row % 2)
-        for column in range(int(width / step_x) + 2):
-            x, y = start + column * step_x, row * step_y
-            colour = tone * rng.normal(1.0, 0.1) + rng.normal(0, 3, 3)
-            low, high = (int(x + joint_px), int(y + joint_px)), (int(x + step_x - 1), int(y + step_y - 1))
-            cv2.rectangle(canvas, low, high, np.clip(colour, 0, 255).tolist(), -1)
+    rows, columns = int(height / step_y) + 1, int(width / step_x) + 2
+    drawn = rng.normal([1.0, 0.0, 0.0, 0.0], [0.1, 3.0, 3.0, 3.0], (rows, columns, 4))
+    colours = np.rint(np.clip(tone * drawn[..., :1] + drawn[..., 1:], 0, 255)).astype(np.uint8)
+    for row in range(rows):
+        x, y = np.arange(columns) * step_x - offset * step_x * (row % 2), row * step_y
+        of_pixel = np.full(width, -1)
+        for column, ends in enumerate(np.sort(np.column_stack([x + joint_px, x + step_x - 1]).astype(int))):
+            of_pixel[max(ends[0], 0) : max(ends[1] + 1, 0)] = column
+        top, bottom = sorted((int(y + joint_px), int(y + step_y - 1)))
+        canvas[top : bottom + 1, of_pixel >= 0] = colours[row, of_pixel[of_pixel >= 0]]
     noise = 8.0 * fractal_noise(rng, height, width, 0.4 * px_per_m, 2.0)
     return _to_image(canvas + noise[..., None])
 
@@ -135,13 +143,13 @@ def carpet(style: Generator, rng: Generator, height: int, width: int, px_per_m: 
 def stone(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """Gravel and asphalt: noise at every scale."""
     noise = fractal_noise(rng, height, width, 1.5 * px_per_m, 2.0)
-    return _to_image(_colour(style, 90, 130, spread=8) + 11.0 * noise[..., None])
+    return _shade(_colour(style, 90, 130, spread=8), 11.0, noise)
 
 
 def grass(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """A meadow: green, patchy."""
     noise = fractal_noise(rng, height, width, 2.0 * px_per_m, 2.0)
-    return _to_image(np.array([50, 110, 80]) + np.array([8, 15, 12]) * noise[..., None])
+    return _shade(np.array([50, 110, 80]), np.array([8, 15, 12]), noise)
 
 
 def sky(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
@@ -287,7 +295,7 @@ def autumn(style: Generator, rng: Generator, height: int, width: int, px_per_m: 
 
 
 def _leaves(rng: Generator, height: int, width: int, px_per_m: float, tone: Array) -> Array:
-    canvas = _to_image(0.35 * tone + 6.0 * fractal_noise(rng, height, width, 0.3 * px_per_m, 2.0)[..., None])
+    canvas = _shade(0.35 * tone, 6.0, fractal_noise(rng, height, width, 0.3 * px_per_m, 2.0))
     count = int(70.0 * height * width / px_per_m**2)
     places, sizes = rng.uniform(0, 1, (count, 2)) * (width, height), rng.uniform(0.03, 0.1, (count, 2)) * px_per_m
     turns, lights = rng.uniform(0, 180, count), rng.uniform(0.4, 1.5, count)
@@ -299,9 +307,7 @@ def _leaves(rng: Generator, height: int, width: int, px_per_m: float, tone: Arra
 
 def snow(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """Snow, trodden in places."""
-    return _to_image(
-        np.array([225, 220, 215]) + 7.0 * fractal_noise(rng, height, width, 1.0 * px_per_m, 2.0)[..., None]
-    )
+    return _shade(np.array([225, 220, 215]), 7.0, fractal_noise(rng, height, width, 1.0 * px_per_m, 2.0))
 
 
 def car(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
@@ -342,6 +348,16 @@ def _window(canvas: Array, style: Generator, rng: Generator, x: int, y: int, px_
 def _colour(rng: Generator, low: float, high: float, *, spread: float = 40.0) -> Array:
     grey = rng.uniform(low, high)
     return np.clip(grey + rng.uniform(-spread, spread, 3), 5, 250)
+
+
+def _shade(tone: Array, contrast: Array | float, noise: Array) -> Array:
+    """(H, W, 3) uint8 image of `tone` + `contrast` * `noise`, band by band: a meadow's sum would take gigabytes."""
+    image = np.empty((*noise.shape, 3), np.uint8)
+    rows = max(1, _BAND_PX // noise.shape[1])
+    for first in range(0, len(noise), rows):
+        band = slice(first, first + rows)
+        image[band] = np.clip(tone + contrast * noise[band, :, None], 0, 255)
+    return image
 
 
 def _to_image(values: Array) -> Array:

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from safetensors.torch import save_file
 from timm.models import register_model
 from timm.models.swin_transformer import _create_swin_transformer
 
-from training.cross_view import train
+from training.cross_view import evaluate, train
 from training.cross_view.teachers import TEACHERS, describe_by_teacher, read_teacher
 from training.place_recognition.geolocalization.images import ImageStore
 from vloc_ros.core.errors import InputError
@@ -78,19 +79,22 @@ def swin_of_four_blocks(pretrained: bool = False, **options: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_the_preset_seed_trains_with_a_teacher(dinov2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = write_dataset(tmp_path / "data", places=3, drones=1)
-    settings: dict[str, Any] = {
-        "fusion.side": 64,
-        "fit.epochs": 1,
-        "fit.pairs": 2,
-        "fit.precision": "bf16-mixed",
-        "fit.workers": 0,
-    }
-    settings["fusion.backbone"] = swin_of_four_blocks.__name__
-    words = [str(data), "--preset", "seed", "--weights", "none", "--dinov2", str(dinov2), "--out", str(tmp_path / "m")]
-    words += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    monkeypatch.setattr(sys, "argv", ["train", *words])
+def test_the_preset_seed_trains_with_a_teacher_and_gives_an_index(
+    dinov2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both commands; which numbers the scores are is tested by hand, see test_cross_view_scores.py."""
+    data, model = write_dataset(tmp_path / "data", drones=1, positions=True), tmp_path / "model"
+    backbone = f"fusion.backbone={swin_of_four_blocks.__name__}"
+    settings = [backbone, "fusion.side=64", "fit.epochs=2", "fit.pairs=2", "fit.precision=bf16-mixed", "fit.workers=0"]
+    words = [str(data), "--preset", "seed", "--weights", "none", "--dinov2", str(dinov2), "--out", str(model)]
+    monkeypatch.setattr(sys, "argv", ["train", *words, *(word for one in settings for word in ("--set", one))])
     assert train.main() == 0
-    assert (tmp_path / "m" / "manifest.json").is_file()
-    assert "dinov2" in (tmp_path / "m.run" / "sources.json").read_text()
+    assert "dinov2" in (tmp_path / "model.run" / "sources.json").read_text()
+    out = tmp_path / "scores"
+    words = [str(data), "--index", str(model), "--index", "vlad-sift", "--out", str(out), "--mirrored"]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *words])
+    assert evaluate.main() == 0
+    found = json.loads((out / "metrics.json").read_text())["indices"][0]["drone->satellite"]
+    assert found["queries"] == 6
+    assert {"R@1", "AP", "R@1%", "SDM@1", "median_m", "region_top_1", "region_chance"} <= found.keys()
+    assert all((out / name).is_file() for name in ("recall.svg", "confusion.svg", "examples.jpg"))

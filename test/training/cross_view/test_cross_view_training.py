@@ -14,8 +14,6 @@
 
 """Phase 1: every view is described by itself; pairs, presets, and a training through the command."""
 
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,6 @@ import pytest
 import torch
 from cross_view_world import write_dataset
 
-from training.cross_view import evaluate, train
 from training.cross_view.config import PRESETS, CrossViewConfig, HierarchyConfig, read_config
 from training.cross_view.layout import read_views
 from training.cross_view.network import CrossViewNetwork, FusionEncoder
@@ -85,21 +82,3 @@ def test_negatives_that_look_alike_are_batched_together(tmp_path: Path) -> None:
         assert len(set(key.gallery)) == 3
         assert [query // 3 for query in key.queries] == list(key.gallery)
     assert keys == miner.list_batches(0, fit, 6, describe)
-
-
-@pytest.mark.slow
-def test_a_training_through_the_command_gives_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, model = write_dataset(tmp_path / "data", positions=True), tmp_path / "model"
-    light = "network.backbone=resnet10t"
-    settings = [*SMALL, light, "fit.epochs=2", "fit.pairs=4", "augmentation.night=0", "augmentation.dusk=0"]
-    words = [str(data), "--out", str(model), "--weights", "none", *(w for one in settings for w in ("--set", one))]
-    monkeypatch.setattr(sys, "argv", ["train", *words])
-    assert train.main() == 0
-    out = tmp_path / "scores"
-    words = [str(data), "--index", str(model), "--index", "vlad-sift", "--out", str(out), "--mirrored"]
-    monkeypatch.setattr(sys, "argv", ["evaluate", *words])
-    assert evaluate.main() == 0
-    found = json.loads((out / "metrics.json").read_text())["indices"][0]["drone->satellite"]
-    assert found["queries"] == 18
-    assert {"R@1", "AP", "R@1%", "SDM@1", "median_m", "region_top_1", "region_chance"} <= found.keys()
-    assert all((out / name).is_file() for name in ("recall.svg", "confusion.svg", "examples.jpg"))

@@ -26,7 +26,7 @@ import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
-from plane_scene import CAMERA, make_plane_scene, poses
+from plane_scene import CAMERA, paint_wall, photograph, poses
 from safetensors.torch import load_file
 
 from training.framework.run_folder import BEST, INFO, LAST
@@ -49,16 +49,16 @@ QUICK = (
         "--set",
         "tuples.sector_deg=360",
     ),
-    *("--set", "network.stride=8"),
+    *("--set", "network.stride=8", "--backbone", "resnet10t"),
 )
 
 
 def write_place(folder: Path, name: str, x: float, seed: int, zone: str = "") -> Path:
     """A photograph of a wall of its own for every 100 m."""
-    scene, pose = make_plane_scene(int(x // 100)), poses(1, seed=seed)[0]
+    image = photograph(paint_wall(int(x // 100)), poses(1, seed=seed)[0])
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name_of_fields((f"{x}", "0", zone, *[""] * 10, f"{seed}"), ".jpg")
-    cv2.imwrite(str(path), cv2.resize(scene.image(pose), (CAMERA.width // 4, CAMERA.height // 4)))
+    cv2.imwrite(str(path), cv2.resize(image, (CAMERA.width // 4, CAMERA.height // 4)))
     return path
 
 

@@ -21,6 +21,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,19 +73,21 @@ def command(places: list[Place], out: Path, *more: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def student(places: list[Place], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the model of a student and its run."""
-    folder = tmp_path_factory.mktemp("student")
-    assert command(places[:1], folder / "model", "--batch", "1") == 0
-    return folder
-
-
-@pytest.fixture
-def not_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+def not_converted() -> Iterator[None]:
     """Of a trained network its checkpoint alone: the conversion to ONNX takes longer than the training."""
-    monkeypatch.setattr(
-        "training.place_recognition.train.export", lambda _, out, **__: out.mkdir(parents=True, exist_ok=True)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "training.place_recognition.train.export", lambda _, out, **__: out.mkdir(parents=True, exist_ok=True)
+        )
+        yield
+
+
+@pytest.fixture(scope="module")
+def student(places: list[Place], not_converted: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run of a student."""
+    folder = tmp_path_factory.mktemp("student")
+    assert command(places[:1], folder / "model") == 0
+    return folder
 
 
 def provenance(weights: Path) -> dict[str, Any]:
@@ -98,9 +101,7 @@ def provenance(weights: Path) -> dict[str, Any]:
 def test_a_student_comes_with_its_teacher(
     student: Path, places: list[Place], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = read_model(student / "model", kind=KIND)
-    assert model.entry("inputs", "images")["shape"][0] == 1
-    training = model.entry("training")
+    training = provenance(student / "model.run" / "weights")
     assert training["maps"] == [{"name": "wall", "hash": map_hash(places[0].map)}]
     assert training["config"]["network"]["size"] == 48
     assert 0 <= training["metrics"]["held_out"]["R@5"] <= 1
@@ -193,10 +194,10 @@ def test_a_map_is_not_overwritten(
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_steps_of_a_baseline(places: list[Place], tmp_path: Path) -> None:
+def test_two_processes_share_the_steps_of_a_baseline_and_write_one_model(places: list[Place], tmp_path: Path) -> None:
     options = ["--map", places[0].map, "--images", places[0].images, "--out", tmp_path / "two"]
     more = ("--model", "resnet18-netvlad", "--set", "fit.devices=2")
-    words = [sys.executable, "-m", "training.place_recognition.train", *options, *QUICK, *more]
+    words = [sys.executable, "-m", "training.place_recognition.train", *options, *QUICK, "--batch", "1", *more]
     done = subprocess.run(words, cwd=Path(training.__path__[0]).parent, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("written: ") == 1
@@ -206,8 +207,10 @@ def test_two_processes_share_the_steps_of_a_baseline(places: list[Place], tmp_pa
     assert steps == int(batches[1]) // 2  # a batch that is left over waits for the next epoch
     assert "held-out images: queries" in done.stdout
     model = read_model(tmp_path / "two", kind=KIND)
+    assert model.entry("training", "maps") == [{"name": "wall", "hash": map_hash(places[0].map)}]
     assert model.entry("training", "teacher") is None
-    assert model.entry("outputs", "descriptors")["shape"] == ["N", 4 * 256]
+    assert model.entry("inputs", "images")["shape"] == [1, 3, 48, 48]
+    assert model.entry("outputs", "descriptors")["shape"] == [1, 4 * 256]
 
 
 @pytest.mark.parametrize(
