@@ -26,7 +26,7 @@ import pytest
 import timm
 import torch
 from cross_view_world import write_dataset
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.models import register_model
 from timm.models.swin_transformer import _create_swin_transformer
 
@@ -58,17 +58,26 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, content: bytes,
 
 
 @pytest.mark.slow
-def test_weights_of_another_network_are_refused(dinov2: Path) -> None:
+def test_weights_of_another_network_are_refused(dinov2: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="shape"):
         read_teacher("clip", dinov2)
+    weights = load_file(dinov2)
+    save_file({**weights, "norm.weight": weights["norm.weight"][1:].clone()}, tmp_path / "wrong.safetensors")
+    with pytest.raises(InputError, match=r"1 of \d+ weights .* such as norm\.weight"):
+        read_teacher("dinov2", tmp_path / "wrong.safetensors")
 
 
 @pytest.mark.slow
 def test_a_teacher_describes_each_image(dinov2: Path, tmp_path: Path) -> None:
+    """The same from either format."""
     paths = tuple(sorted((write_dataset(tmp_path) / "train" / "satellite").glob("*/*.jpg")))[:2]
-    found = describe_by_teacher("dinov2", dinov2, ImageStore(paths, (224, 224)))
+    torch.save(load_file(dinov2), tmp_path / "dinov2.pth")
+    found, again = (
+        describe_by_teacher("dinov2", path, ImageStore(paths, (224, 224))) for path in (dinov2, tmp_path / "dinov2.pth")
+    )
     assert found.shape == (2, TEACHERS["dinov2"].dimension)
     assert np.isfinite(found).all()
+    assert np.array_equal(found, again)
 
 
 @register_model
