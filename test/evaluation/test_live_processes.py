@@ -43,13 +43,14 @@ def test_a_node_that_does_not_end_is_killed_and_named(tmp_path: Path, monkeypatc
     assert child.returncode == -9
 
 
-def test_domains_are_shared_with_no_other_run() -> None:
+def test_domains_are_shared_with_no_other_run_whatever_its_folder_for_temporary_files(tmp_path: Path) -> None:
     with free_domain() as first, free_domain() as second:
         assert first["ROS_DOMAIN_ID"] != second["ROS_DOMAIN_ID"]
         imported = "from vloc_ros.evaluation.live_processes import free_domain"
         source = f"{imported}\nwith free_domain() as e: print(e['ROS_DOMAIN_ID'])"
+        elsewhere = {**os.environ, "TMPDIR": str(tmp_path)}
         other = subprocess.run(
-            [sys.executable, "-c", source], check=True, capture_output=True, text=True, timeout=300
+            [sys.executable, "-c", source], check=True, capture_output=True, text=True, timeout=300, env=elsewhere
         ).stdout
         assert other.strip() not in (first["ROS_DOMAIN_ID"], second["ROS_DOMAIN_ID"])
 

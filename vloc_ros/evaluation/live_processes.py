@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,9 +54,9 @@ class NodeError(VlocError):
 def free_domain() -> Iterator[dict[str, str]]:
     """The environment of a ROS domain on this machine that no other run of this program uses."""
     for domain in _DOMAINS:
-        with Path(tempfile.gettempdir(), f"vloc_ros_domain.{os.getuid()}.{domain}").open("ab") as lock:
+        with socket.socket(socket.AF_UNIX) as taken:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                taken.bind(f"\0vloc_ros_domain.{domain}")  # in no folder: the same for all users, as the domain is
             except OSError:
                 continue
             environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
