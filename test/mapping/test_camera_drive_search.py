@@ -33,6 +33,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.acceptance import DRIVE_KIND
 from vloc_ros.core.localization.camera_drive_following import DriveCloud, DriveFollower
 from vloc_ros.core.localization.camera_drive_search import CameraDriveSearch
+from vloc_ros.core.localization.drive_window import _choose_independent, _KeptCloud
 from vloc_ros.core.localization.result import Status
 
 # the camera turns to the left on its way
@@ -115,3 +116,13 @@ def test_a_cloud_of_few_points_is_none(search: CameraDriveSearch) -> None:
     one, result = search.search_cloud(see(ROOM).select(np.arange(50)), ODOMETRY[0], reach_m=0.4)
     assert one is None
     assert result.status is Status.NO_FEATURES
+
+
+def test_clouds_of_a_second_lap_are_no_evidence_of_their_own(clouds: list[DriveCloud]) -> None:
+    first, away, again = (
+        _KeptCloud(number, number - 10, replace(clouds[0], odom_from_camera=Pose(np.eye(3), np.array([x, 0.0, 0.0]))))
+        for number, x in ((10, 0.0), (40, 4.0), (70, 0.3))
+    )
+    assert _choose_independent([first, away, again], apart_m=1.5) == [away.cloud, again.cloud]
+    assert _choose_independent([first, away], apart_m=1.5) == [first.cloud, away.cloud]
+    assert _choose_independent([replace(away, number=65), again], apart_m=1.5) == [again.cloud]

@@ -137,6 +137,14 @@ def test_stamps_that_go_back_drop_images_and_clouds(room: LandmarkMap) -> None:
     assert (camera.kept, task.is_current()) == (1, False)
 
 
+def test_an_image_that_is_sent_twice_changes_nothing(room: LandmarkMap) -> None:
+    camera = _camera(room)
+    first, second = (camera.add(_view(), _at(x), SECOND_NS + round(1e9 * x)) for x in (0.0, 0.5))
+    again = camera.add(_view(), _at(0.5), SECOND_NS + round(1e9 * 0.5))
+    assert _reason_of(first) != _reason_of(second) == _reason_of(again)
+    assert camera.kept == 2
+
+
 def test_a_gap_drops_images_and_clouds(room: LandmarkMap) -> None:
     camera = _camera(room, max_gap_s=5.0)
     task = _drive(camera, 1.1)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.parameter import Parameter
 from ros_session import Ros
 from sensor_msgs.msg import Image
 from street_robot import FIRST_CLOUD, SECOND_CLOUD, Street, StreetRobot, make_street
@@ -100,6 +101,18 @@ def test_what_was_begun_before_a_request_is_held(ros: Ros, street: Street) -> No
     assert held.status == LocalizationStatus.HELD, held.reason
     assert held.reason == "the tracked pose was discarded while the cloud of this image was searched for"
     assert not robot.poses.messages
+
+
+def test_what_was_begun_with_other_parameters_is_held(ros: Ros, street: Street) -> None:
+    robot = StreetRobot(ros, street, **{"moving_camera.least_clouds": 1})
+    robot.drive(0, FIRST_CLOUD - 1)
+    stamp_ns = robot.send(FIRST_CLOUD)
+    ros.until(lambda: robot.is_searching)
+    [changed] = robot.node.set_parameters([Parameter("moving_camera.least_clouds", value=2)])
+    assert changed.successful, changed.reason
+    held = robot.status_of(stamp_ns)
+    assert held.status == LocalizationStatus.HELD, held.reason
+    assert held.reason == "parameters were changed while the cloud of this image was searched for"
 
 
 def test_a_rig_of_cameras_is_refused(ros: Ros, street: Street) -> None:

@@ -120,7 +120,7 @@ def test_images_that_cannot_be_compared_say_why(ros: Ros, tmp_path: Path) -> Non
     ahead, water = Vector3(x=0.0, y=1.0, z=0.0), np.full((360, 480, 3), 120, np.uint8)
     refused = [
         (as_image(pixels, camera_info=camera_info, gravity=ahead), REPLY.BAD_IMAGE, "hardly any ground"),
-        (as_image(water), REPLY.MODEL_FAILED, "keypoints"),
+        (as_image(water), REPLY.BAD_IMAGE, "keypoints"),
         (as_image(pixels, gravity=Vector3(z=1.0)), REPLY.BAD_REQUEST, "camera_info"),
         (as_image(pixels, altitude=40.0), REPLY.BAD_REQUEST, "camera_info"),
         (as_image(pixels, camera_info=camera_info, altitude=-3.0), REPLY.BAD_REQUEST, "above the ground"),

@@ -28,6 +28,8 @@ from vloc_ros.core.localization.result import LocalizationResult
 
 # from the first of the clouds that are compared to the last, in paths of a cloud
 _LONGEST = 6.0
+# of the path of a cloud: cameras as far apart see other surfaces, also where the robot turned between them
+_ELSEWHERE = 0.5
 # of clouds that are nearer to each other, in paths of a cloud, one is kept for those after it
 _KEPT_APART = 0.125
 # so many hold the independent ones among them; a robot that drives in circles leaves none behind
@@ -100,7 +102,7 @@ class DriveWindow:
         if one is None:
             return DrivePose(0, alone, alone, [], [])
         last = _KeptCloud(number, first, one)
-        clouds = _choose_independent([*self._recent(odom_from_camera), last])
+        clouds = _choose_independent([*self._recent(odom_from_camera), last], apart_m=_ELSEWHERE * self._stereo.path_m)
         self._kept = [*self._thin(odom_from_camera), last]
         result, found = self._search.localize(clouds) if len(clouds) > 1 else (alone, one.found)
         return DrivePose(len(clouds), alone, result, found, one.found)
@@ -117,11 +119,16 @@ class DriveWindow:
         return recent[1 - _MOST_KEPT :]
 
 
-def _choose_independent(kept: Sequence[_KeptCloud]) -> list[DriveCloud]:
-    """The last cloud and those before it that share no images with each other, the last ones."""
+def _choose_independent(kept: Sequence[_KeptCloud], *, apart_m: float) -> list[DriveCloud]:
+    """The last cloud and those before it that are evidence of their own, the last ones.
+
+    They share no images, and none was taken where another was, on the way back or on another lap: clouds of the same
+    walls fit a place that looks alike equally well.
+    """
     chosen = [kept[-1]]
     for one in reversed(kept[:-1]):
-        if len(chosen) < MOST_CLOUDS and one.number < chosen[0].first:
+        elsewhere = all(_distance_m(one, other.cloud.odom_from_camera) >= apart_m for other in chosen)
+        if len(chosen) < MOST_CLOUDS and one.number < chosen[0].first and elsewhere:
             chosen.insert(0, one)
     return [one.cloud for one in chosen]
 

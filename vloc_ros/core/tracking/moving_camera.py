@@ -174,6 +174,8 @@ class MovingCamera:
         """
         grey = replace(view, image=view.image if view.image.ndim == 2 else cv2.cvtColor(view.image, cv2.COLOR_BGR2GRAY))
         grey = grey.reduce(self._config.max_image_width_px / grey.camera.width)
+        if self._last is not None and stamp_ns == self._last[0]:  # sent twice
+            return self._refuse(self._way_m + self._moved_m(odom_from_camera))
         self._begin_anew_where_needed(grey.camera, odom_from_camera, stamp_ns, robot or FixFilterConfig())
         self._last, self._camera = (stamp_ns, odom_from_camera), grey.camera
         moved_m = self._moved_m(odom_from_camera)
@@ -227,7 +229,7 @@ class MovingCamera:
             return
         before_ns, before = self._last
         seconds, step = (stamp_ns - before_ns) / _NS_PER_S, before.inverse() @ odom_from_camera
-        if seconds <= 0:
+        if seconds < 0:
             self.begin_anew(f"the stamps of the images went back by {-seconds:.2f} s")
         elif is_odometry_reset(step, seconds, robot):
             metres = step.distance_to(Pose.identity())[0]

@@ -89,13 +89,15 @@ class PendingCloud:
             return "the tracked pose was discarded"
         if loaded is None or loaded.hash != self.loaded.hash:
             return "the map was swapped"
+        if loaded.moving_camera is not self.loaded.moving_camera:
+            return "parameters were changed"
         return "" if self.task.is_current() else "odometry was restarted, or stamps went back,"
 
-    def search(self, *, is_drawn: bool) -> FoundCloud | Exception:
-        """Run the task, and draw the map into the last image; a bug is returned."""
+    def search(self, *, is_drawn: Callable[[], bool]) -> FoundCloud | Exception:
+        """Run the task, and draw the map into the last image where that is wanted then; a bug is returned."""
         try:
             located = self.task.run()
-            if not is_drawn:
+            if not is_drawn():
                 return FoundCloud(located.result)
             drawn, note = self.task.draw(located)
             return FoundCloud(located.result, (drawn,), note)
@@ -177,9 +179,9 @@ class CloudSearches:
     def begin(self, pending: PendingCloud) -> None:
         """Search in another thread; the search before has ended."""
         assert not self.is_busy
-        self.is_busy = True
         self._thread = threading.Thread(target=self._run, args=(pending,), name="cloud search", daemon=True)
-        self._thread.start()
+        self._thread.start()  # which waits for the lock that the worker has
+        self.is_busy = True
 
     def end(self) -> None:
         """The search is done, and another one may begin."""

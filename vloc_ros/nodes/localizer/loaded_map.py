@@ -16,10 +16,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from vloc_ros.assembly import build_localizer, build_moving_camera
 from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.errors import VlocError
 from vloc_ros.core.features.matching_network import MatchingNetwork
 from vloc_ros.core.localization.landmark_candidates import LandmarkRecognizer
 from vloc_ros.core.localization.localizer import Localizer
@@ -37,6 +39,7 @@ class LoadedMap:
         recognizer: landmark recogniser, None without one.
         encoder: global descriptor model, None without one.
         network: learned matcher, None without one.
+        sensor: that is localized, the parameter of the node.
         moving_camera: localizes by clouds of the last images, None where the map has another use for images.
     """
 
@@ -45,9 +48,26 @@ class LoadedMap:
     recognizer: LandmarkRecognizer | None = None
     encoder: QueryEncoder | None = None
     network: MatchingNetwork | None = None
+    sensor: str = "camera"
     moving_camera: MovingCamera | None = None
 
-    def with_parameters(self, config: LocalizerConfig) -> LoadedMap:
+    def with_moving_camera(self, config: LocalizerConfig, *, warn: Callable[[str], object]) -> LoadedMap:
+        """Return the map with what localizes by its LiDAR places a camera; with both sensors the LiDAR does without.
+
+        Raises:
+            VlocError: the map cannot be used so, and nothing else localizes.
+        """
+        if self.sensor == "lidar":
+            return replace(self, moving_camera=None)
+        try:
+            return replace(self, moving_camera=build_moving_camera(config, self.localizer.map))
+        except VlocError as error:
+            if self.sensor == "camera":
+                raise
+            warn(f"images are not localized, scans are: {error}; sensor:=lidar leaves them out")
+            return replace(self, moving_camera=None)
+
+    def with_parameters(self, config: LocalizerConfig, *, warn: Callable[[str], object]) -> LoadedMap:
         """Return the same map with other parameters of the stages.
 
         Raises:
@@ -60,6 +80,6 @@ class LoadedMap:
             recognizer=self.recognizer,
             encoder=self.encoder,
             network=self.network,
+            by_scans=self.sensor != "camera",
         )
-        moving_camera = None if self.moving_camera is None else build_moving_camera(config, localizer.map)
-        return replace(self, localizer=localizer, moving_camera=moving_camera)
+        return replace(self, localizer=localizer).with_moving_camera(config, warn=warn)

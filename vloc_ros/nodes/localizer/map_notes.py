@@ -43,8 +43,8 @@ def describe_moving_camera(
     if moving_camera is None:
         return ""
     return (
-        f"the map has no landmarks: images on {resolve('image')} are localized by clouds, one every "
-        f"{moving_camera.due_m:g} m, with odometry by frame {config.odom_frame}"
+        f"the map has no landmarks: images on {resolve('image')} are localized by clouds, the first "
+        f"after {moving_camera.due_m:g} m, with odometry by frame {config.odom_frame}"
     )
 
 

@@ -39,7 +39,7 @@ from tf2_ros import Buffer
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
-from vloc_ros.assembly import build_localizer, build_moving_camera, explain_unused_encoder, explain_unused_matcher
+from vloc_ros.assembly import build_localizer, explain_unused_encoder, explain_unused_matcher
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -222,7 +222,7 @@ class LocalizerNode(ManagedNode):
                 return f"{reason}, which two_d_mode needs"
             if loaded is not None and replace(core_config, fix_filter=before.fix_filter) != before:
                 try:
-                    loaded = loaded.with_parameters(core_config)
+                    loaded = loaded.with_parameters(core_config, warn=self.get_logger().warning)
                 except VlocError as error:
                     return str(error)
             self._config, self._core_config, self._loaded = config, core_config, loaded
@@ -288,13 +288,17 @@ class LocalizerNode(ManagedNode):
         if len(localizer.map.points):
             for width, height in config.inference.image_sizes:
                 localizer.localize(make_noise_query(width, height))
-        moving_camera = None if self._config.sensor == "lidar" else build_moving_camera(config, localizer.map)
-        return LoadedMap(localizer, digest, models.recognizer, models.encoder, models.network, moving_camera)
+        loaded = LoadedMap(
+            localizer, digest, models.recognizer, models.encoder, models.network, sensor=self._config.sensor
+        )
+        return loaded.with_moving_camera(config, warn=self.get_logger().warning)
 
     def _set_loaded(self, config: LocalizerConfig, loaded: LoadedMap) -> None:
         """Use a map from the next image on; `config` is what it was assembled with."""
         with self._map_lock:  # held briefly: a change of parameters waits for it, and all callbacks with it
-            self._loaded = loaded if self._core_config is config else loaded.with_parameters(self._core_config)
+            if self._core_config is not config:
+                loaded = loaded.with_parameters(self._core_config, warn=self.get_logger().warning)
+            self._loaded = loaded
         self._collect_engines()
 
     def _collect_engines(self) -> None:
@@ -353,9 +357,10 @@ class LocalizerNode(ManagedNode):
 
     def _search_cloud(self, pending: PendingCloud) -> None:
         """Search for a cloud of the camera's last images, and publish what is found, in the thread of the search."""
-        found = pending.search(is_drawn=self._outputs.is_debug_watched)
+        found = pending.search(is_drawn=lambda: self._outputs.is_debug_watched)
         with self._fixes:
-            finish = partial(self._pipeline.finish_cloud, pending, found, self._loaded)
+            now_ns = self.get_clock().now().nanoseconds
+            finish = partial(self._pipeline.finish_cloud, pending, found, self._loaded, now_ns=now_ns)
             self._answer(finish, pending.number, pending.status.header, LocalizationStatus.CAMERA)
             self._searches.end()
 

@@ -111,6 +111,7 @@ class LocalizationPipeline:
         self._priors = PriorTracking(fix_filter, initial_pose, self._transforms)
         self._keeper = ImageKeeper(config, fix_filter, self._views, self._transforms, is_searching)
         self._on_request = False
+        self._is_overtaken = False  # by a scan that was localized since the search for a cloud began
 
     def set_config(self, config: LocalizerNodeConfig, fix_filter: FixFilterConfig) -> None:
         """Use other parameters from the next image set on. Thread-safe."""
@@ -127,13 +128,18 @@ class LocalizationPipeline:
         return self._priors.is_reset_requested
 
     def finish_cloud(
-        self, pending: PendingCloud, found: FoundCloud | Exception, loaded: LoadedMap | None
+        self, pending: PendingCloud, found: FoundCloud | Exception, loaded: LoadedMap | None, *, now_ns: int
     ) -> LocalizationOutput:
         """Return the output for what a search found, unless what it began with is gone; `loaded` is the map in use."""
         if isinstance(found, Exception):
             raise found
         status, result = pending.status, found.result
-        if result.ok and (gone := pending.explain_gone(loaded, self._priors.generation)):
+        gone, initial = pending.explain_gone(loaded, self._priors.generation), self._initial_pose.prior(now_ns)
+        if initial is not None and initial is not pending.initial:
+            gone = "an initial pose came"
+        elif self._is_overtaken:
+            gone = gone or "a later scan was localized"
+        if result.ok and gone:
             result = result.refused_as(Status.HELD, f"{gone} while the cloud of this image was searched for")
         output = self._gate_result(result, pending.reference, pending.odom_from_base, status, found.images)
         output = self._complete(output, pending.initial, pending.loaded, pending.reference)
@@ -200,6 +206,7 @@ class LocalizationPipeline:
         prior = self._priors.make_prior(self._config, initial, loaded, reference, odom_from_base)
         result = loaded.localizer.localize(Query((), stamp_ns, prior, cloud))
         output = self._gate_result(result, reference, odom_from_base, status, ())
+        self._is_overtaken = self._is_overtaken or output.fix is not None
         return self._complete(output, initial, loaded, reference)
 
     def _read_cloud(
@@ -238,6 +245,7 @@ class LocalizationPipeline:
             self._priors.begin(initial, loaded)
             found = self._keeper.keep(images, initial, loaded, reference, status, self._priors.generation)
             if isinstance(found, PendingCloud):
+                self._is_overtaken = False
                 return LocalizationOutput(status, pending=found)
             fill_status(status, found)
             return LocalizationOutput(status, result=found)

@@ -55,10 +55,10 @@ def retrieve_tiles(landmark_map: LandmarkMap, request: Any, image: Array, count:
     extractor = build_tile_extractor(InferenceConfig(), landmark_map)
     try:
         rows = describe_view(query, places, extractor)
-    except GroundViewError as error:
+    except (GroundViewError, InputError) as error:
         raise QueryRefused(_CODES.BAD_IMAGE, str(error)) from error
-    except InputError as error:
-        raise QueryRefused(_CODES.MODEL_FAILED, str(error)) from error
+    except Exception as error:  # the engines' exceptions have no common base, and none ends the map server
+        raise QueryRefused(_CODES.MODEL_FAILED, f"the model failed: {error}") from error
     return query_tiles(landmark_map, rows, encoder=places.encoder.hash, count=count)
 
 
