@@ -39,13 +39,13 @@ AWAY = np.array([20.0, 0.0, 0.0])
 VIEWS = [looking(yaw, (0.2, -0.3, 1.1)) for yaw in (0.4, 1.9, 3.3, 4.6)]
 
 
-def _twice(scene: SyntheticScene, here: float, there: float) -> LandmarkMap:
-    """The room and a copy 20 m away, each with a part of its points."""
+def _twice(scene: SyntheticScene, here: float, there: float, *, away: Array = AWAY) -> LandmarkMap:
+    """The room and a copy elsewhere, 20 m away unless told otherwise, each with a part of its points."""
     room, rng = scene.landmark_map, np.random.default_rng(1)
     kept = [np.sort(rng.permutation(len(room.points))[: round(part * len(room.points))]) for part in (here, there)]
     chosen, first = np.concatenate(kept), len(kept[0])
     points = room.points[chosen]
-    points[first:] += AWAY
+    points[first:] += away
     visible = [*_visible(room, kept[0], 0), *_visible(room, kept[1], first)]
     keyframes = room.keyframes
     return replace(
@@ -57,7 +57,7 @@ def _twice(scene: SyntheticScene, here: float, there: float) -> LandmarkMap:
         keyframes=Keyframes(
             names=tuple(f"{k}.png" for k in range(len(visible))),
             rotations=np.concatenate([keyframes.rotations] * 2),
-            translations=np.concatenate([keyframes.translations, keyframes.translations + AWAY]),
+            translations=np.concatenate([keyframes.translations, keyframes.translations + away]),
             point_offsets=np.cumsum([0, *map(len, visible)]),
             point_indices=np.concatenate(visible).astype(np.int32),
         ),
@@ -134,3 +134,11 @@ def test_a_prior_resolves_the_ambiguity(scene: SyntheticScene) -> None:
     result = localizer.localize_features((scene.features(VIEWS[0]),), replace(scene.query(), prior=prior))
     assert (result.status, result.candidate) == (Status.OK, "prior")
     assert result.map_from_rig.distance_to(VIEWS[0])[0] < 1e-3
+
+
+def test_places_compete_within_a_prior_of_metres(scene: SyntheticScene) -> None:
+    localizer = build_localizer(LocalizerConfig(), _twice(scene, 0.7, 0.7, away=np.array([1.5, 0.0, 0.0])))
+    prior = PosePrior(VIEWS[0], np.diag([0.25] * 3 + [0.01] * 3))
+    result = localizer.localize_features((scene.features(VIEWS[0]),), replace(scene.query(), prior=prior))
+    assert (result.status, result.candidate) == (Status.AMBIGUOUS, "prior")
+    assert "a competing pose 1.5 m away" in result.reason
