@@ -265,6 +265,15 @@ def test_odometry_that_was_reset_carries_on_from_there() -> None:
     assert gate(_fix(_pose(0.1 + 1.97)), _pose(52.01), 201 * STEP_NS).result is AGREES
 
 
+def test_odometry_that_was_reset_where_the_robot_stands_does_not_turn_it() -> None:
+    fixes = FixFilter(CONFIG)
+    for k in range(3):
+        fixes.gate(_fix(_pose(5.0, 5.0)), _pose(0.2, 0.0, 3.0), k * STEP_NS)
+    turned = fixes.carry(_pose(0.0), 3 * STEP_NS)
+    assert turned is not None
+    np.testing.assert_allclose(turned.map_from_base.matrix, _pose(5.0, 5.0).matrix, atol=1e-12)
+
+
 def test_without_odometry_for_long_it_takes_two_fixes_again() -> None:
     robot = Robot(odometry=False, step_m=0.05)
     robot.step(), robot.step()

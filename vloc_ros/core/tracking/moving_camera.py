@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
+import numpy as np
 
 from vloc_ros.core.clouds.lidar_overlay import draw_lidar_overlay
 from vloc_ros.core.clouds.motion_stereo import CameraCloud, MotionStereo, MovingView
@@ -232,9 +233,11 @@ class MovingCamera:
         if seconds < 0:
             self.begin_anew(f"the stamps of the images went back by {-seconds:.2f} s")
         elif is_odometry_reset(step, seconds, robot):
-            metres = step.distance_to(Pose.identity())[0]
-            fast = "or fix_filter.max_speed_m_s is too small"
-            self.begin_anew(f"odometry was restarted: it moved by {metres:.1f} m in {seconds:.2f} s ({fast})")
+            metres, radians = step.distance_to(Pose.identity())
+            self.begin_anew(
+                f"odometry was restarted: it moved by {metres:.1f} m and {np.degrees(radians):.0f} deg in "
+                f"{seconds:.2f} s (or fix_filter.max_speed_m_s, or max_turn_rate_rad_s, is too small)"
+            )
         elif seconds > self._config.max_gap_s:
             self.begin_anew(f"no image with odometry came for {seconds:.1f} s")
         elif camera != self._camera:

@@ -25,8 +25,8 @@ from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.tracking.fix import Fix
 
-# odometry was reset when a step is longer than this plus so many times what the robot's speed allows
-_RESET_M, _RESET_SPEEDS = 0.5, 5.0
+# odometry was reset when a step is longer, or turns further, than this plus so many times what the robot's speed allows
+_RESET_M, _RESET_RAD, _RESET_SPEEDS = 0.5, 0.5, 5.0
 # the maximum speed is this many standard deviations of the speed without odometry
 _SPEED_SIGMAS = 2.0
 # a fix that is wrong once in ten times counts as one, a more doubtful one as half of one, a certain one as 1.25
@@ -108,9 +108,10 @@ class Track:
 
 
 def is_odometry_reset(step: Pose, seconds: float, config: FixFilterConfig) -> bool:
-    """Whether odometry moved further in some seconds than the robot can."""
-    metres, _ = step.distance_to(Pose.identity())
-    return metres > _RESET_M + _RESET_SPEEDS * config.max_speed_m_s * seconds
+    """Whether odometry moved or turned further in some seconds than the robot can."""
+    metres, radians = step.distance_to(Pose.identity())
+    is_far = metres > _RESET_M + _RESET_SPEEDS * config.max_speed_m_s * seconds
+    return is_far or radians > _RESET_RAD + _RESET_SPEEDS * config.max_turn_rate_rad_s * seconds
 
 
 def carry_fix(fix: Fix, config: FixFilterConfig, odom_then: Pose, then_ns: int, odom_now: Pose, now_ns: int) -> Fix:
