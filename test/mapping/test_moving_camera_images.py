@@ -36,7 +36,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import View
-from vloc_ros.core.tracking.moving_camera import GATHERING, CloudTask, MovingCamera
+from vloc_ros.core.tracking.moving_camera import ACCUMULATING, CloudTask, MovingCamera
 
 CAMERA = Camera("PINHOLE", 64, 48, (60.0, 60.0, 32.0, 24.0))
 WIDE = Camera("PINHOLE", 1280, 960, (1200.0, 1200.0, 640.0, 480.0))
@@ -74,7 +74,7 @@ def _drive(camera: MovingCamera, metres: float, *, first_ns: int = SECOND_NS, st
 
 def _reason_of(found: CloudTask | LocalizationResult) -> str:
     assert isinstance(found, LocalizationResult)
-    assert (found.status, found.candidate) == (Status.NO_FEATURES, GATHERING)
+    assert (found.status, found.candidate) == (Status.NO_FEATURES, ACCUMULATING)
     return found.reason
 
 
@@ -182,6 +182,14 @@ def test_odometry_whose_z_axis_is_the_view_is_refused_unless_it_is_said_to_be_up
         else:
             with pytest.raises(InputError, match="z axis points up"):
                 camera.add(_view(), last, 8 * SECOND_NS)
+
+
+def test_a_camera_that_is_not_upright_is_searched_for_and_the_next_reasons_doubt_it(room: LandmarkMap) -> None:
+    camera, on_its_side = _camera(room), LEVEL_FROM_OPTICAL @ np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    found = [camera.add(_view(), replace(_at(0.4 * k), rotation=on_its_side), (k + 1) * SECOND_NS) for k in range(3)]
+    assert isinstance(found[-1], CloudTask)
+    later = camera.add(_view(), replace(_at(1.2), rotation=on_its_side), 4 * SECOND_NS)
+    assert "the camera is not upright" in _reason_of(later)
 
 
 def test_images_without_texture_make_no_cloud(room: LandmarkMap) -> None:

@@ -60,7 +60,7 @@ def component_of(monitor: DiagnosticMonitor, name: str, now_ns: int, node_state:
 
 def test_images_that_are_kept_for_a_cloud_count_for_no_share() -> None:
     monitor = start_monitor()
-    kept = RecentResult("NO_FEATURES", "the camera has moved 0.9 m of the 3 m to its next cloud", is_kept=True)
+    kept = RecentResult("NO_FEATURES", "the camera has moved 0.9 m of the 3 m to its next cloud", is_accumulating=True)
     record_images(monitor, 4.0, result=kept)
     monitor.record_result(FIX, at_ns=START + 4 * S)
     now_ns = record_images(monitor, 0.5, result=kept, at=4 * S)

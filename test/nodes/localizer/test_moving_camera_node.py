@@ -28,7 +28,7 @@ from street_robot import FIRST_CLOUD, SECOND_CLOUD, Street, StreetRobot, make_st
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import LoadMap, Relocalize
-from vloc_ros.core.tracking.moving_camera import GATHERING
+from vloc_ros.core.tracking.moving_camera import ACCUMULATING
 from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.nodes.rclpy_support.conversion import pose_of, stamp_ns_of
 from vloc_ros.storage.maps import map_hash, read_map, write_map
@@ -48,8 +48,8 @@ def test_a_robot_is_localized_by_its_camera_in_a_map_without_images(ros: Ros, st
     pictures = ros.collect(Image, "vloc_localizer/debug_image")
     ros.until(lambda: robot.node.count_subscribers("vloc_localizer/debug_image") > 0)
     statuses = robot.drive(0, SECOND_CLOUD)
-    gathering = [one for k, one in enumerate(statuses) if k not in (FIRST_CLOUD, SECOND_CLOUD)]
-    assert {(one.status, one.candidate) for one in gathering} == {(LocalizationStatus.NO_FEATURES, GATHERING)}
+    accumulating = [one for k, one in enumerate(statuses) if k not in (FIRST_CLOUD, SECOND_CLOUD)]
+    assert {(one.status, one.candidate) for one in accumulating} == {(LocalizationStatus.NO_FEATURES, ACCUMULATING)}
     assert statuses[1].reason == "the camera has moved 0.9 m of the 3 m to its next cloud"
     order = [stamp_ns_of(one) for one in robot.statuses.messages]
     kept, searched = (order.index(stamp_ns_of(statuses[k])) for k in (FIRST_CLOUD + 1, FIRST_CLOUD))

@@ -42,7 +42,7 @@ from vloc_ros.core.query import View
 from vloc_ros.core.tracking.track import is_odometry_reset
 
 # of a refusal: the image is kept, and a cloud that it is part of is not due yet
-GATHERING = "camera/lidar/gathering"
+ACCUMULATING = "camera/lidar/accumulating"
 # of the path of a cloud, after which another one is due
 _DUE = 0.5
 # the second cloud is due once it shares no images with the first: so many baselines further than the path of a cloud
@@ -177,7 +177,7 @@ class MovingCamera:
         grey = grey.reduce(self._config.max_image_width_px / grey.camera.width)
         if self._last is not None and stamp_ns == self._last[0]:  # sent twice
             return self._refuse(self._way_m + self._moved_m(odom_from_camera))
-        self._begin_anew_where_needed(grey.camera, odom_from_camera, stamp_ns, robot or FixFilterConfig())
+        self._reset_where_needed(grey.camera, odom_from_camera, stamp_ns, robot or FixFilterConfig())
         self._last, self._camera = (stamp_ns, odom_from_camera), grey.camera
         moved_m = self._moved_m(odom_from_camera)
         if self._views and moved_m < self._apart_m:
@@ -185,9 +185,9 @@ class MovingCamera:
         self._keep(MovingView(grey.image, odom_from_camera), moved_m)
         if self._way_m < self.due_m or busy:
             return self._refuse(self._way_m)
-        if not self._config.odometry_z_is_up:
-            check_up_axis([one.odom_from_camera for one in self._views])
-        self._way_m, self._note, window = 0.0, "", self._window
+        poses = [one.odom_from_camera for one in self._views]
+        doubt = "" if self._config.odometry_z_is_up else check_up_axis(poses)
+        self._way_m, self._note, window = 0.0, doubt and f"{doubt}; ", self._window
         self._clouds += 1
         return CloudTask(
             tuple(self._views),
@@ -200,7 +200,7 @@ class MovingCamera:
             self._config.least_clouds,
         )
 
-    def begin_anew(self, why: str) -> None:
+    def reset(self, why: str) -> None:
         """Drop images and clouds, for a reason that the next refusals tell."""
         self._note = f"{why}, so that the images before were dropped; " if self._views else ""
         self._window = self._make_window()
@@ -222,7 +222,7 @@ class MovingCamera:
         config = self._config
         return DriveWindow(self._search, self._stereo, reach_m=config.reach_m, reach_up_m=config.reach_up_m)
 
-    def _begin_anew_where_needed(
+    def _reset_where_needed(
         self, camera: Camera, odom_from_camera: Pose, stamp_ns: int, robot: FixFilterConfig
     ) -> None:
         """Drop images and clouds that odometry may not hold together any more."""
@@ -231,17 +231,17 @@ class MovingCamera:
         before_ns, before = self._last
         seconds, step = (stamp_ns - before_ns) / _NS_PER_S, before.inverse() @ odom_from_camera
         if seconds < 0:
-            self.begin_anew(f"the stamps of the images went back by {-seconds:.2f} s")
+            self.reset(f"the stamps of the images went back by {-seconds:.2f} s")
         elif is_odometry_reset(step, seconds, robot):
             metres, radians = step.distance_to(Pose.identity())
-            self.begin_anew(
+            self.reset(
                 f"odometry was restarted: it moved by {metres:.1f} m and {np.degrees(radians):.0f} deg in "
                 f"{seconds:.2f} s (or fix_filter.max_speed_m_s, or max_turn_rate_rad_s, is too small)"
             )
         elif seconds > self._config.max_gap_s:
-            self.begin_anew(f"no image with odometry came for {seconds:.1f} s")
+            self.reset(f"no image with odometry came for {seconds:.1f} s")
         elif camera != self._camera:
-            self.begin_anew("the calibration of the camera changed")
+            self.reset("the calibration of the camera changed")
 
     def _moved_m(self, odom_from_camera: Pose) -> float:
         """Distance from the last image that is kept, 0 without any."""
@@ -258,7 +258,7 @@ class MovingCamera:
         moved = f"the camera has moved {way_m:.1f} m of the {self.due_m:g} m to its next cloud"
         reason = moved if way_m < self.due_m else "the image is kept for the next cloud, once the last one is done"
         refused = LocalizationResult.refused(Status.NO_FEATURES, f"{self._note}{reason}")
-        return replace(refused, candidate=GATHERING)
+        return replace(refused, candidate=ACCUMULATING)
 
 
 def _count_unused(views: Sequence[MovingView], stereo: MotionStereo) -> int:

@@ -152,7 +152,7 @@ class ImageKeeper:
         odom_from_base = self._transforms.look_up(reference, self._config.odom_frame, reference.base_frame)
         odom_from_camera, robot = odom_from_base @ base_from_camera, self._filter.config
         if generation != self._generation:  # the robot may have been carried, which odometry does not see
-            loaded.moving_camera.begin_anew("the tracked pose was discarded, or the map is new")
+            loaded.moving_camera.reset("the tracked pose was discarded, or the map is new")
             self._generation = generation
         try:
             found = loaded.moving_camera.add(

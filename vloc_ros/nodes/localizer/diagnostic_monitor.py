@@ -137,12 +137,12 @@ class DiagnosticMonitor:
         if fault or node_state.state != "active":
             return make_idle_status("localization", node_state, fault, values, warnings=node_state.warnings)
         taken = [result for _, result in self._results.since(now_ns) if result.status != "DROPPED"]
-        results = [result for result in taken if not result.is_kept]
+        results = [result for result in taken if not result.is_accumulating]
         fixes = [result for result in results if result.status == "OK"]
         findings = [
             *self._check_usability("localization"),
             *self._check_fixes(results, fixes, now_ns),
-            *((Level.OK, result.reason) for result in taken[-1:] if result.is_kept),
+            *((Level.OK, result.reason) for result in taken[-1:] if result.is_accumulating),
             *self._check_times(results),
             *((Level.WARN, warning) for warning in node_state.warnings),
         ]

@@ -22,7 +22,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.tracking.moving_camera import GATHERING
+from vloc_ros.core.tracking.moving_camera import ACCUMULATING
 from vloc_ros.nodes.localizer.component_status import ComponentStatus, Level
 from vloc_ros.nodes.localizer.recent import RecentResult
 from vloc_ros.nodes.rclpy_support.conversion import key_values, status_name, time_message
@@ -45,7 +45,7 @@ def summarize_status(status: LocalizationStatus) -> RecentResult:
         stages_s=dict(zip(status.stages, status.stage_times_s, strict=True)),
         cameras=tuple(status.cameras),
         sensor=status.sensor,
-        is_kept=status.candidate == GATHERING,
+        is_accumulating=status.candidate == ACCUMULATING,
     )
 
 

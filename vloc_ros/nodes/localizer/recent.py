@@ -38,7 +38,7 @@ class RecentResult:
         stages_s: seconds by stage.
         cameras: cameras of a rig whose images were used.
         sensor: of the image, or scan.
-        is_kept: the image is one of a moving camera, kept for a cloud that is not due yet.
+        is_accumulating: the image is one of a moving camera, kept for a cloud that is not due yet.
     """
 
     status: str
@@ -48,7 +48,7 @@ class RecentResult:
     stages_s: dict[str, float] = field(default_factory=dict)
     cameras: tuple[str, ...] = ()
     sensor: str = "camera"
-    is_kept: bool = False
+    is_accumulating: bool = False
 
 
 def find_unsynchronized_cameras(results: list[RecentResult], *, at_least: int) -> list[str]:
