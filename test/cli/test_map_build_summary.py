@@ -64,3 +64,17 @@ def test_lengths_of_a_map_without_scale_are_not_called_centimetres(*, metric: bo
         scene=lambda: scene, keyframes=_Keyframes(), points=(), landmarks=(), provenance=moved, metric=metric
     )
     assert f"its cameras lie {expected}" in summarize(built, 30, _GAP_M)
+
+
+@pytest.mark.parametrize("turned_deg", [0.3, 1.4])
+def test_rotations_that_do_not_fit_their_positions_are_told(turned_deg: float) -> None:
+    scene = SimpleNamespace(calibration=CovarianceCalibration(scale=2.65, samples=29))
+    built: Any = SimpleNamespace(
+        scene=lambda: scene,
+        keyframes=_Keyframes(),
+        points=(),
+        landmarks=(),
+        provenance={"common_turn_from_given_poses_deg": turned_deg},
+        metric=True,
+    )
+    assert ("TURNED by 1.4 deg" in summarize(built, 30, _GAP_M)) == (turned_deg == 1.4)

@@ -28,12 +28,16 @@ from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.covariance import FrameUncertainty
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps.build import build_map
+from vloc_ros.mapping.maps.frame import distances_from_measurements
+from vloc_ros.mapping.sfm.anchors import Anchors
+from vloc_ros.mapping.sfm.placement import Placement
 from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance, ScaleSource
 
 _SMALL = MappingConfig(landmark_max_points=50, vocabulary_words=8, pairs_per_image=6, calibration_gap_m=0.0)
@@ -138,6 +142,18 @@ def test_images_alone_with_poses_for_scale_give_a_metric_map() -> None:
     agreement = [landmark_map.provenance[f"{which}_distance_from_given_poses_m"] for which in ("median", "largest")]
     assert 0 < agreement[0] < agreement[1] < 0.03
     assert _median_error_m(scene, landmark_map) < 0.03
+    assert landmark_map.provenance["common_turn_from_given_poses_deg"] < 0.2
+
+
+def test_a_turn_that_all_cameras_share_is_told_apart_from_those_of_each() -> None:
+    """As extrinsics that are off turn them, whichever way they look."""
+    rng, placed = np.random.default_rng(1), make_posed_points(images=8, points=350).poses
+    scattered = [Pose.from_rotation_vector(vector, np.zeros(3)) for vector in rng.normal(0.0, 0.01, (8, 3))]
+    turn = Pose.from_rotation_vector(np.radians([0.0, 2.0, 0.0]), np.zeros(3))
+    for extrinsics, expected_deg in ((turn, 2.0), (Pose.identity(), 0.0)):
+        measured = [pose @ extrinsics @ one for pose, one in zip(placed, scattered, strict=True)]
+        found = distances_from_measurements(Placement(placed, {}, measured, Anchors()), GivenPoses())
+        assert found["common_turn_from_given_poses_deg"] == pytest.approx(expected_deg, abs=0.5)
 
 
 def test_an_unknown_scale_is_declared() -> None:

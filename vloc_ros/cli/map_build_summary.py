@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vloc_ros.core.map.landmark_map import LandmarkMap
 
 _MOST_NAMED = 5
+# the rotations and the positions of poses that are measured together agree better
+_MOST_TURNED_DEG = 0.5
 # by what the provenance of a map calls them
 _CORRECTIONS = (
     (
@@ -101,6 +103,12 @@ def summarize(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
             most_m = landmark_map.provenance[f"largest_{what}_m"]
             unit, factor = ("cm", 100.0) if landmark_map.metric else ("map units", 1.0)
             lines.append(f"{begins} {factor * median_m:.3g} {unit} (median; at most {factor * most_m:.3g}){ends}")
+    turned_deg = landmark_map.provenance.get("common_turn_from_given_poses_deg", 0.0)
+    if turned_deg > _MOST_TURNED_DEG:
+        lines.append(
+            f"all cameras are TURNED by {turned_deg:.1f} deg against the given poses: by the images, the rotations of "
+            "these do not fit their positions; check the extrinsics of the camera (base_link to its optical frame)"
+        )
     offset_s = landmark_map.provenance.get("time_offset_s")
     if offset_s is not None:
         when = "later" if offset_s > 0 else "earlier"

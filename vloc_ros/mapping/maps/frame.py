@@ -82,15 +82,20 @@ def frame_uncertainty(landmark_map: LandmarkMap, placement: Placement, scale: Sc
 
 
 def distances_from_measurements(placement: Placement, scale: ScaleSource | None) -> dict[str, float]:
-    """Distances of the placed cameras from what was measured, and the offset of its clock."""
+    """Distances of the placed cameras from what was measured, what they turned alike, and the offset of its clock."""
     found = dict[str, float]()
     if scale is None:
         return found
     if isinstance(scale, GivenPoses):
-        both = zip(*placement.measured_and_placed([True] * len(placement.poses)), strict=True)
+        both = list(zip(*placement.measured_and_placed([True] * len(placement.poses)), strict=True))
         apart_m = [before.distance_to(after)[0] for before, after in both]
         what = "drift_of_odometry" if scale.drifting else "distance_from_given_poses"
         found.update(_median_and_largest(what, apart_m))
+        if not scale.drifting:
+            turns_rad = [(before.inverse() @ after).rotation_vector for before, after in both]  # in the camera
+            found["common_turn_from_given_poses_deg"] = round(
+                float(np.degrees(np.linalg.norm(np.mean(turns_rad, axis=0)))), 3
+            )
     if placement.anchors.positions:
         off_m = position_distances(placement.poses, placement.anchors)
         found.update(_median_and_largest("distance_from_positions", off_m))
