@@ -67,3 +67,11 @@ def test_metres_are_of_the_first() -> None:
     scores = score_retrieval(similarity, right, distance_m=np.array([[12.0, 900.0]]))
     assert (scores["median_m"], scores["within_10_m"], scores["within_25_m"]) == (12.0, 0.0, 1.0)
     assert scores["SDM@1"] == pytest.approx(np.exp(-12.0 * 5000 / 111320))
+
+
+def test_a_near_view_counts_more_at_an_earlier_rank() -> None:
+    similarity, right = np.array([[2.0, 1.0]]), np.array([[True, False]])
+    first, second = (
+        score_retrieval(similarity, right, distance_m=np.array([metres]))["SDM@5"] for metres in ([0, 1e6], [1e6, 0])
+    )
+    assert (first, second) == (pytest.approx(1.0 / 1.8), pytest.approx(0.8 / 1.8))
