@@ -223,10 +223,11 @@ class HypothesisVerifier:
 
         Where the refinement moves their projections, the refined pose guides other matches, and so on.
         """
+        has_matches = np.bincount(verified.hypothesis.matches.views, minlength=len(observation.query.views)) > 0
         for rounds_left in reversed(range(_GUIDED_ROUNDS)):
             # views that contradict the others have no matches left
             guided = scored.visibility.matches
-            guided = guided.select(np.isin(guided.views, verified.hypothesis.matches.views))
+            guided = guided.select(has_matches[guided.views])
             refined = refine_absolute_pose(self._pose, scored.scene_from_rig, guided, observation.query)
             before, after = (
                 reprojection_residuals(pose, guided, observation.query) for pose in (scored.scene_from_rig, refined)
