@@ -26,7 +26,7 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, MatcherConfig, PoseConfig
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.candidates import WHOLE_MAP
-from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses, _iterations
+from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses, _iterations, _Pairs
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.result import Status
 from vloc_ros.core.localization.scoring import PoseScorer
@@ -142,3 +142,16 @@ def test_places_compete_within_a_prior_of_metres(scene: SyntheticScene) -> None:
     result = localizer.localize_features((scene.features(VIEWS[0]),), replace(scene.query(), prior=prior))
     assert (result.status, result.candidate) == (Status.AMBIGUOUS, "prior")
     assert "a competing pose 1.5 m away" in result.reason
+
+
+def test_of_each_keypoint_the_nearest_point_of_the_scene_is_kept(scene: SyntheticScene) -> None:
+    landmark_map = _twice(scene, 0.8, 0.7)
+    matcher, _ = _competing_in(landmark_map)
+    observation = observe(landmark_map, (scene.features(VIEWS[0]),), scene.query())
+    neighbours = matcher.neighbours(observation, WHOLE_MAP)
+    pairs = _Pairs.in_scene(landmark_map.scene(), neighbours, MapIndex(landmark_map))
+    some = pairs.select(np.random.default_rng(3).random(len(pairs)) < 0.6)
+    nearest = some.nearest()
+    assert some.count_keypoints() == len(nearest) == len(np.unique(some.keypoints))
+    for keypoint, distance in zip(nearest.keypoints, nearest.distances, strict=True):
+        assert distance == some.distances[some.keypoints == keypoint].min()

@@ -14,7 +14,7 @@
 
 import numpy as np
 
-from vloc_ros.core.integer_arrays import expand_ranges, sorted_unique
+from vloc_ros.core.integer_arrays import begins_run, expand_ranges, sorted_unique
 
 
 def test_runs_are_listed_one_after_the_other() -> None:
@@ -27,3 +27,8 @@ def test_each_number_comes_once_in_order() -> None:
         found = sorted_unique(values)
         np.testing.assert_array_equal(found, np.unique(values))
         assert found.dtype == values.dtype
+
+
+def test_a_run_begins_where_the_value_changes() -> None:
+    assert begins_run(np.array([2, 2, 5, 7, 7, 7])).tolist() == [True, False, True, True, False, False]
+    assert not len(begins_run(np.zeros(0, int)))

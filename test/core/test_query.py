@@ -21,7 +21,7 @@ import pytest
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.query import Query, View
+from vloc_ros.core.query import Query, View, reduce_image
 
 _CAMERA = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))
 
@@ -52,3 +52,15 @@ def test_images_that_do_not_fit(image: np.ndarray, reason: str) -> None:
 def test_no_image() -> None:
     with pytest.raises(InputError, match="no image"):
         Query(())
+
+
+@pytest.mark.parametrize("size", [(400, 600), (401, 601), (1000, 1500)])  # halved first, not even, a fraction of halves
+def test_what_a_reduced_image_shows_stays_in_its_place(size: tuple[int, int]) -> None:
+    rows, columns = size
+    y, x = np.mgrid[:rows, :columns] + 0.5
+    true = np.array([0.3 * columns, 0.6 * rows])
+    blob = 255 * np.exp(-((x - true[0]) ** 2 + (y - true[1]) ** 2) / (2 * (columns / 30) ** 2))
+    reduced = reduce_image(blob.astype(np.uint8), 100, 70).astype(float)
+    y, x = np.mgrid[:70, :100] + 0.5
+    found = np.array([(reduced * x).sum(), (reduced * y).sum()]) / reduced.sum()
+    np.testing.assert_allclose(found, true * (100 / columns, 70 / rows), atol=0.02)

@@ -33,9 +33,14 @@ def expand_ranges(starts: Array, counts: Array) -> Array:
 def sorted_unique(values: Array) -> Array:
     """(M,) sorted values of (N,), each once; many times faster than `numpy.unique`."""
     ordered = np.sort(values)
+    return np.asarray(ordered[begins_run(ordered)])
+
+
+def begins_run(ordered: Array) -> Array:
+    """(N,) bool whether each of (N,) sorted values differs from the one before it."""
     first = np.ones(len(ordered), bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return np.asarray(ordered[first])
+    return first
 
 
 def first_occurrences(values: Array) -> Array:

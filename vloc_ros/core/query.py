@@ -26,6 +26,8 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 
+_HALVED_FROM = 4
+
 
 def check_image_size(camera: Camera, width: int, height: int) -> None:
     """Refuse an image of another size than its calibration is for.
@@ -38,6 +40,23 @@ def check_image_size(camera: Camera, width: int, height: int) -> None:
             f"an image is {width}x{height}, its camera calibration is for {camera.width}x{camera.height}; use the "
             "calibration of this stream (are raw and rectified topics confused?)"
         )
+
+
+def reduce_image(image: Array, width: int, height: int) -> Array:
+    """An image of fewer pixels, each the mean of those that it covers.
+
+    One that is four times as wide or wider is halved first, which OpenCV does in an eighth of the time: together they
+    take about half.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8.
+        width: of the result, at most that of the image.
+        height: the same.
+    """
+    rows, columns = image.shape[:2]
+    if columns >= _HALVED_FROM * width and not (columns % 2 or rows % 2):
+        image = cv2.resize(image, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +84,7 @@ class View:
         if scale >= 1.0:
             return self
         width, height = (max(int(scale * size), 1) for size in (self.camera.width, self.camera.height))
-        image = cv2.resize(self.image, (width, height), interpolation=cv2.INTER_AREA)
+        image = reduce_image(self.image, width, height)
         return replace(self, image=image, camera=self.camera.scaled(width, height))
 
 

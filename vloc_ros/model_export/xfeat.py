@@ -35,6 +35,8 @@ NMS_RADIUS = 2
 # of the published weights; refines the matches of another mode, which is not exported
 _UNUSED = "fine_matcher."
 _FIRST_OF_CELLS = "keypoint_head.0.layer.0.weight"
+# of a 3x3 kernel at every other pixel, the 2x2 block that its first, second and third row lie in, and where in that
+_BLOCKS_OF_KERNEL = ((0, 1), (1, 0), (1, 1))
 
 
 class ConvUnit(nn.Module):
@@ -80,11 +82,13 @@ class XFeatNetwork(nn.Module):
         """Take over the published weights.
 
         The published network moves the pixels of a cell into channels before it looks at them. A convolution with the
-        stride of a cell does the same without copying the image.
+        stride of a cell does the same without copying the image. For the first two convolutions see `_into_blocks`.
         """
         kept = {name: value for name, value in weights.items() if not name.startswith(_UNUSED)}
         kept[_FIRST_OF_CELLS] = kept[_FIRST_OF_CELLS].reshape(64, 1, CELL, CELL)
         self.load_state_dict(kept)
+        first, second, *others = self.block1
+        self.block1 = nn.Sequential(_into_blocks(first.layer), _from_blocks(second.layer), *others)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The dense outputs for one image.
@@ -104,6 +108,48 @@ class XFeatNetwork(nn.Module):
         up16, up32 = (F.interpolate(x, scale_factor=s, mode="bilinear") for x, s in ((x16, 2.0), (x32, 4.0)))
         descriptors = self.block_fusion(x8 + up16 + up32)
         return descriptors, self.keypoint_head(image), self.heatmap_head(descriptors)
+
+
+def _into_blocks(layer: nn.Sequential) -> nn.Sequential:
+    """A 3x3 `ConvUnit` layer of stride 1 whose outputs at the four pixels of a 2x2 block become channels of one.
+
+    ONNX Runtime computes channels by 8 or 16, however few there are. By blocks the first convolution of the network
+    has 16 in place of 4, at a quarter of the pixels.
+
+    Args:
+        layer: of C channels; the result has 4 C, those of the upper left, upper right, lower left, lower right pixel.
+    """
+    convolution, normalization, activation = layer
+    outputs, inputs = convolution.weight.shape[:2]
+    weight = torch.zeros(2, 2, outputs, inputs, 4, 4)
+    for row in range(2):
+        for column in range(2):
+            weight[row, column, :, :, row : row + 3, column : column + 3] = convolution.weight.detach()
+    by_block = nn.Conv2d(inputs, 4 * outputs, 4, stride=2, padding=1, bias=False)
+    by_block.weight = nn.Parameter(weight.reshape(4 * outputs, inputs, 4, 4))
+    repeated = nn.BatchNorm2d(4 * outputs, affine=False)
+    repeated.running_mean, repeated.running_var = (
+        value.repeat(4) for value in (normalization.running_mean, normalization.running_var)
+    )
+    return nn.Sequential(by_block, repeated, activation)
+
+
+def _from_blocks(layer: nn.Sequential) -> nn.Sequential:
+    """A 3x3 `ConvUnit` layer of stride 2 whose input comes from `_into_blocks`.
+
+    An output sees the block at its own place and the lower right parts of those before it.
+    """
+    convolution, normalization, activation = layer
+    outputs, inputs = convolution.weight.shape[:2]
+    weight = torch.zeros(outputs, 2, 2, inputs, 2, 2)
+    for row, (block_row, inner_row) in enumerate(_BLOCKS_OF_KERNEL):
+        for column, (block_column, inner_column) in enumerate(_BLOCKS_OF_KERNEL):
+            weight[:, inner_row, inner_column, :, block_row, block_column] = convolution.weight.detach()[
+                :, :, row, column
+            ]
+    by_block = nn.Conv2d(4 * inputs, outputs, 2, bias=False)
+    by_block.weight = nn.Parameter(weight.reshape(outputs, 4 * inputs, 2, 2))
+    return nn.Sequential(nn.ZeroPad2d((1, 0, 1, 0)), by_block, normalization, activation)
 
 
 class XFeatKeypoints(nn.Module):

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tables about robots: live, tracking, several cameras, memory."""
+"""Tables about robots: live, tracking, time from an image to a pose, several cameras, memory."""
 
 from __future__ import annotations
 
@@ -79,6 +79,20 @@ def _tracking_row(name: str, f: Figures) -> list[str]:
         str(f["live"]["dropped"]),
         str(f["accepted"]),
     ]
+
+
+def localization_time(figures: Mapping[str, Figures]) -> Table:
+    """From an image to a pose, and its part of the time that images of its extractor and threads take alone."""
+    header = ["extractor", "threads", "images", "right", "features p50 / p95 ms", "rest p50 / p95 ms"]
+    header += ["all p50 / p95 ms", "of the time of the first row"]
+    rows, first = [], 0.0
+    for f in figures["localization_time"]["rows"]:
+        if not rows or rows[-1][:2] != [f["extractor"], str(f["threads"])]:
+            first = f["total_ms"][0]
+        parts = [" / ".join(f"{ms:.0f}" for ms in f[name]) for name in ("features_ms", "rest_ms", "total_ms")]
+        right = f"{f['right']}/{f['queries']}"
+        rows.append([f["extractor"], str(f["threads"]), f["images"], right, *parts, f"{f['total_ms'][0] / first:.0%}"])
+    return Table(header, rows)
 
 
 def kidnapped_robot(figures: Mapping[str, Figures]) -> Table:
@@ -162,6 +176,7 @@ TABLES = {
     "live": TableSource(_LIVE, live),
     "live_rates": TableSource(("live_rates",), live_rates),
     "tracking": TableSource(("tracking",), tracking),
+    "localization_time": TableSource(("localization_time",), localization_time),
     "kidnapped_robot": TableSource(("kidnapped_robot",), kidnapped_robot),
     "leaving": TableSource(("leaving",), leaving),
     "rigs": TableSource(("rigs",), rigs),

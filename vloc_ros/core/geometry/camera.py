@@ -213,12 +213,15 @@ class Camera:
             zero, distortion = np.zeros(3), np.array(self.distortion)
             pixels = cv2.fisheye.projectPoints(points[:, None], zero, zero, self.matrix, distortion)[0]
             return np.asarray(pixels).reshape(-1, 2)
-        fx, fy, cx, cy = self.intrinsics
-        coefficients = self.distortion
-        x, y = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
+        (fx, fy, cx, cy), coefficients = _projection(self)
+        depths = points[:, 2]
+        x, y = points[:, 0] / depths, points[:, 1] / depths
         if any(coefficients):
             x, y = _distort(x, y, coefficients)
-        return np.column_stack([fx * x + cx, fy * y + cy])
+        pixels = np.empty((len(points), 2))
+        np.add(fx * x, cx, out=pixels[:, 0])
+        np.add(fy * y, cy, out=pixels[:, 1])
+        return pixels
 
     def unproject(self, pixels: npt.ArrayLike) -> Array:
         """(N, 2) pixels to (N, 3) rays of the optical frame with z = 1; NaN where no such ray exists."""
@@ -265,6 +268,12 @@ class Camera:
         """(N,) number of the cell of each of (N, 2) pixels in a grid of (columns, rows) over the image, row by row."""
         column, row = np.clip(pixels * grid / (self.width, self.height), 0, np.array(grid) - 1).astype(int).T
         return np.asarray(row * grid[0] + column)
+
+
+@lru_cache(maxsize=64)
+def _projection(camera: Camera) -> tuple[tuple[float, float, float, float], tuple[float, ...]]:
+    """Intrinsics and distortion of a camera, which a query needs some twenty times."""
+    return camera.intrinsics, camera.distortion
 
 
 def _distort(x: Array, y: Array, distortion: tuple[float, ...]) -> tuple[Array, Array]:

@@ -28,7 +28,7 @@ import numpy as np
 
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.integer_arrays import sorted_unique
+from vloc_ros.core.integer_arrays import begins_run, sorted_unique
 from vloc_ros.core.localization.candidates import WHOLE_MAP
 from vloc_ros.core.localization.guided_matching import squared_lengths
 from vloc_ros.core.localization.matches import DescriptorNeighbours, Matches
@@ -119,6 +119,8 @@ class CompetingHypotheses:
             pairs = pairs.select(~(_errors_px(other, pairs, query) < self._close_px))
         min_together = _SHARE_OF_ONE_KEYFRAME * min_keypoints
         for keyframe, covisible in self._covisible(pairs, min_together):
+            if covisible.count_keypoints() < min_together:
+                continue
             together = covisible.select(self._in_densest_window(covisible.matches, keyframe, query)).nearest()
             if len(together) < min_together:
                 continue
@@ -211,7 +213,10 @@ def _errors_px(scene_from_rig: Pose, pairs: _Pairs, query: Query) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
-    """(N,) keypoints with neighbouring map points, as matches, and their squared descriptor distances."""
+    """(N,) keypoints with neighbouring map points, as matches, and their squared descriptor distances.
+
+    They ascend by keypoint, and those of one keypoint by distance.
+    """
 
     keypoints: Array
     distances: Array
@@ -239,6 +244,9 @@ class _Pairs:
         return _Pairs(self.keypoints[rows], self.distances[rows], self.matches.select(rows))
 
     def nearest(self) -> _Pairs:
-        """Of each keypoint the nearest point."""
-        order = np.argsort(self.distances, kind="stable")
-        return self.select(order[np.unique(self.keypoints[order], return_index=True)[1]])
+        """Of each keypoint the nearest point, which comes first."""
+        return self.select(np.flatnonzero(begins_run(self.keypoints)))
+
+    def count_keypoints(self) -> int:
+        """How many different keypoints there are."""
+        return int(begins_run(self.keypoints).sum())

@@ -111,7 +111,11 @@ def pair_at_projections(
     """
     assert max_error_px <= MAX_ERROR_PX
     rows, keypoints = grid.near(pixels)
-    errors = squared_lengths(pixels[rows] - grid.xy[keypoints])
+    errors = np.zeros(len(rows))
+    for axis in range(2):  # in half of the time of rows of two
+        along = pixels[:, axis][rows]
+        along -= grid.xy[:, axis][keypoints]
+        errors += along * along
     near = errors < max_error_px**2
     rows, keypoints, errors = rows[near], keypoints[near], errors[near]
     differences = landmark_map.descriptors_of(points[rows])

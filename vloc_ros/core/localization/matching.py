@@ -115,7 +115,8 @@ class NearestNeighbourMatcher:
     def _pass_ratio_test(self, distances: Array, neighbours: Array) -> Array:
         """Keypoints whose best match is clearly nearer than any in another part of the map; distances are squared."""
         points = self._map.points[neighbours]
-        in_another_part = np.linalg.norm(points - points[:, :1], axis=2) > self._config.same_place_radius_m
+        away = points - points[:, :1]
+        in_another_part = np.einsum("kni,kni->kn", away, away) > self._config.same_place_radius_m**2
         if len(self._map.scenes) > 1:
             scenes = self._map.scene_of_point[neighbours]
             in_another_part |= scenes != scenes[:, :1]

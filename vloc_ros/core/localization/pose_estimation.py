@@ -28,6 +28,7 @@ import poselib
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose, skew
+from vloc_ros.core.localization.guided_matching import squared_lengths
 from vloc_ros.core.localization.matches import Matches
 from vloc_ros.core.query import Query, View
 
@@ -120,10 +121,7 @@ def inlier_mask(scene_from_rig: Pose, config: PoseConfig, matches: Matches, quer
 
 
 def _inliers(residuals: Array, config: PoseConfig) -> Array:
-    errors = np.linalg.norm(residuals, axis=1)
-    agree = np.zeros(len(errors), bool)
-    np.less(errors, config.max_error_px, where=np.isfinite(errors), out=agree)
-    return agree
+    return np.asarray(squared_lengths(residuals) < config.max_error_px**2)  # NaN is not
 
 
 def _single_camera(matches: Matches, view: View, ransac: dict[str, float], loss: dict[str, object]) -> Pose | None:

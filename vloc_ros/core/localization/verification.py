@@ -32,6 +32,7 @@ from vloc_ros.core.localization.evidence import (
     position_std_m,
     relative_position_std,
 )
+from vloc_ros.core.localization.guided_matching import MAX_ERROR_PX
 from vloc_ros.core.localization.hypotheses import Hypothesis
 from vloc_ros.core.localization.matches import Matches
 from vloc_ros.core.localization.observation import Observation
@@ -53,7 +54,7 @@ LEAST_INLIERS = 8
 _LEAST_UNGUIDED = 4
 # of a sample of the keypoints, standard deviation of the position as it is seen at the distance of the points, whose
 # projections have to lie well inside of the radius of guided matching
-_PRECISE_PX = 1.5
+_PRECISE_PX = MAX_ERROR_PX / 3.0  # three standard deviations lie within the radius of guided matching
 # matches that a pose guides, and that move their projections by more, guide other matches
 _STILL_PX, _GUIDED_ROUNDS = 0.5, 3
 # share of the inliers that a sample promises that all keypoints must have: right poses in simulated rooms and in a real
@@ -223,10 +224,11 @@ class HypothesisVerifier:
 
         Where the refinement moves their projections, the refined pose guides other matches, and so on.
         """
+        has_matches = np.bincount(verified.hypothesis.matches.views, minlength=len(observation.query.views)) > 0
         for rounds_left in reversed(range(_GUIDED_ROUNDS)):
             # views that contradict the others have no matches left
             guided = scored.visibility.matches
-            guided = guided.select(np.isin(guided.views, verified.hypothesis.matches.views))
+            guided = guided.select(has_matches[guided.views])
             refined = refine_absolute_pose(self._pose, scored.scene_from_rig, guided, observation.query)
             before, after = (
                 reprojection_residuals(pose, guided, observation.query) for pose in (scored.scene_from_rig, refined)
