@@ -20,6 +20,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from vloc_ros.storage.maps import read_map
 POSED_IMAGES, VIDEO_IMAGES = 1000, 300
 # of worlds that nothing was fitted to
 _BUILDING, _HOME = 3110, 3111
+_PERIOD_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +90,38 @@ def _images(recording: Path) -> tuple[str | Path, ...]:
 
 
 def _build(made: Path, *words: str | Path) -> _Cost:
-    """Build a map and measure the process, which starts no others."""
+    """Build a map, anew."""
     shutil.rmtree(made, ignore_errors=True)
-    command = vloc_command("map", "build", *words, "--out", made)
-    start = time.monotonic()
+    wall_s, cpu_s, peak_mb = measure_process(vloc_command("map", "build", *words, "--out", made))
+    built = read_map(made)
+    return _Cost(wall_s, cpu_s, peak_mb, len(built.keyframes), len(built.points))
+
+
+def measure_process(command: Sequence[str]) -> tuple[float, float, float]:
+    """Run a command that starts no other processes.
+
+    Returns:
+        seconds of wall time, seconds of all cores, most resident memory in 10^6 bytes.
+
+    Raises:
+        subprocess.CalledProcessError: the command failed.
+    """
+    start, peak_kb = time.monotonic(), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
-    _, status, usage = os.wait4(process.pid, 0)  # the peak of this process, which getrusage has of all children alone
-    wall_s = time.monotonic() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
+    while True:
+        # not ru_maxrss, which begins with the memory of the process that starts the command
+        peak_kb = max(peak_kb, _peak_kb(process.pid))
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(_PERIOD_S)
+    wall_s, process.returncode = time.monotonic() - start, os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    built = read_map(made)
-    cpu_s = usage.ru_utime + usage.ru_stime
-    return _Cost(wall_s, cpu_s, usage.ru_maxrss * 1024 / 1e6, len(built.keyframes), len(built.points))
+    return wall_s, usage.ru_utime + usage.ru_stime, peak_kb * 1024 / 1e6
+
+
+def _peak_kb(pid: int) -> int:
+    """Most resident memory of a process so far; 0 of one that has ended."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
