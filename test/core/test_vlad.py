@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.retrieval import vlad
+from vloc_ros.core.retrieval.vlad import Vocabulary, sample_descriptors
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,8 @@ def descriptors() -> np.ndarray:
 
 def test_a_vlad_is_the_normalised_sum_of_residuals() -> None:
     vocabulary = Vocabulary(np.float32([[0, 0], [10, 10]]))
-    vlad = vocabulary.encode(np.float32([[1, 0], [1, 0], [10, 12]]))
-    assert vlad == pytest.approx(np.array([1, 0, 0, 1]) / np.sqrt(2))
+    encoded = vocabulary.encode(np.float32([[1, 0], [1, 0], [10, 12]]))
+    assert encoded == pytest.approx(np.array([1, 0, 0, 1]) / np.sqrt(2))
 
 
 def test_similar_sets_are_nearer_than_others(descriptors: np.ndarray) -> None:
@@ -48,10 +49,20 @@ def test_fitting_is_deterministic_and_the_hash_names_the_words(descriptors: np.n
     assert first.hash != Vocabulary.fit(descriptors, 9).hash
 
 
+@pytest.mark.parametrize("ends", [(700, 701, 1300), (0, 3, 1999), ()])
+def test_descriptors_in_parts_are_drawn_as_those_in_one_array(
+    descriptors: np.ndarray, ends: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vlad, "MAX_SAMPLES", 300)
+    drawn = sample_descriptors(np.split(descriptors, ends), len(descriptors))
+    np.testing.assert_array_equal(drawn, descriptors[::6])
+    assert Vocabulary.fit(drawn, 8).hash == Vocabulary.fit(descriptors, 8).hash
+
+
 def test_nothing_is_encoded_as_zero(descriptors: np.ndarray) -> None:
-    vlad = Vocabulary.fit(descriptors, 8).encode(np.zeros((0, 16), np.float32))
-    assert vlad.shape == (128,)
-    assert not vlad.any()
+    encoded = Vocabulary.fit(descriptors, 8).encode(np.zeros((0, 16), np.float32))
+    assert encoded.shape == (128,)
+    assert not encoded.any()
 
 
 def test_an_index_without_words_is_refused() -> None:

@@ -51,6 +51,13 @@ def test_what_has_two_alike_partners_is_not_matched() -> None:
     assert found[:, 0].tolist() == list(range(5, 20))
 
 
+def test_of_equal_descriptors_the_first_is_matched() -> None:
+    descriptors = unit(np.random.default_rng(2).normal(size=(20, 128)))
+    repeated = _features(np.concatenate([descriptors, descriptors[:5]]))
+    found = mutual_matches(repeated, _features(descriptors), 0.9)
+    assert found.tolist() == [[i, i] for i in range(20)]
+
+
 def test_many_pairs_give_what_each_gives_alone_in_their_order() -> None:
     scene = make_posed_points(images=5)
     pairs = [(0, 3), (2, 4), (0, 1), (1, 2)]

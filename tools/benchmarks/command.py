@@ -38,6 +38,12 @@ def vloc(*words: str | Path) -> float:
     return _run_timed("vloc_ros.cli.main", *words)
 
 
+def vloc_command(*words: str | Path) -> list[str]:
+    """The command `vloc WORDS`, which is shown, for who runs it another way."""
+    print("   $ vloc " + shlex.join(map(str, words)), flush=True)
+    return _command("vloc_ros.cli.main", *words)
+
+
 def training(module: str, *words: str | Path) -> float:
     """Run `python -m training.MODULE WORDS`; seconds of wall time it took.
 

@@ -204,6 +204,22 @@ def recordings(figures: Mapping[str, Figures]) -> Table:
     return Table(header, rows)
 
 
+def map_building_time(figures: Mapping[str, Figures]) -> Table:
+    """What it costs to build a map."""
+    rows = [
+        [
+            name,
+            str(f["images"]),
+            str(f["points"]),
+            f"{f['wall_s']:.0f} s",
+            f"{f['cpu_s']:.0f} s",
+            f"{f['peak_mb']:.0f} MB",
+        ]
+        for name, f in figures["map_building_time"]["cases"].items()
+    ]
+    return Table(["map", "images", "points", "wall", "CPU", "peak memory"], rows)
+
+
 def statistics(figures: Mapping[str, Figures]) -> Table:
     """Keypoints and matches in simulated images and in real ones."""
     header, *rows = [[cell.strip() for cell in line.split("|")] for line in figures["statistics"]["lines"]]
@@ -221,5 +237,6 @@ TABLES = {
     "covariance": TableSource(("covariance",), covariance),
     "images_alone": TableSource(("images_alone",), images_alone),
     "recordings": TableSource(("recordings",), recordings),
+    "map_building_time": TableSource(("map_building_time",), map_building_time),
     "statistics": TableSource(("statistics",), statistics),
 }

@@ -20,7 +20,7 @@ VLAD: Jégou et al. 2010; intra-normalisation: Arandjelovic and Zisserman 2013.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import faiss
@@ -94,3 +94,17 @@ class Vocabulary:
         norms = np.linalg.norm(residual_sums, axis=1, keepdims=True)
         vlad = (residual_sums / np.maximum(norms, 1e-12)).reshape(-1)
         return np.asarray(vlad / max(float(np.linalg.norm(vlad)), 1e-12), dtype=np.float32)
+
+
+def sample_descriptors(parts: Iterable[Array], count: int) -> Array:
+    """What `Vocabulary.fit` draws of (N, d) descriptors that come in parts, such as images: all need not be held.
+
+    Args:
+        parts: (N_i, d) float32 each, one at least.
+        count: N, of all parts.
+    """
+    step, start, drawn = max(1, count // MAX_SAMPLES), 0, list[Array]()
+    for part in parts:
+        drawn.append(part[-start % step :: step].copy())  # a view would hold the part
+        start += len(part)
+    return np.concatenate(drawn)

@@ -30,7 +30,7 @@ from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.scene import Scene
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
-from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
+from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary, sample_descriptors
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
@@ -82,9 +82,10 @@ def _measure_statistics(
 
 
 def _vlad_index(images: Sequence[ExtractedImage], codec: DescriptorCodec, config: MappingConfig) -> RetrievalIndex:
-    projected = [codec.project(image.features.descriptors) for image in images]
-    vocabulary = Vocabulary.fit(np.concatenate(projected), config.vocabulary_words)
-    rows = np.stack([vocabulary.encode(descriptors) for descriptors in projected])
+    described = [image.features.descriptors for image in images]
+    sample = sample_descriptors(map(codec.project, described), sum(map(len, described)))
+    vocabulary = Vocabulary.fit(sample, config.vocabulary_words)
+    rows = np.stack([vocabulary.encode(codec.project(descriptors)) for descriptors in described])
     return vocabulary.index(rows)
 
 

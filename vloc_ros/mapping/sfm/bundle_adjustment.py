@@ -80,7 +80,7 @@ def adjust(
     adjusted = _poses_of(found, len(structure.poses))
     chosen = np.linspace(0, len(adjusted) - 1, min(len(adjusted), BENT_IMAGES)).round().astype(int)
     spread = keypoint_spread(observed, found, freedom=3 * len(structure.points) + 6 * len(adjusted))
-    joint = joint_covariance(measured, [one.with_spread(spread) for one in observed], found, chosen)
+    joint = joint_covariance(measured, observed, found, chosen, spread=spread)
     return Adjusted(adjusted, bending_of_poses(joint, [adjusted[i] for i in chosen]))
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +33,17 @@ from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage, Progress, silent
+from vloc_ros.mapping.sfm.match_halves import split_matches
 from vloc_ros.mapping.sfm.pairs import Pair
-from vloc_ros.mapping.sfm.structure import Structure
+from vloc_ros.mapping.sfm.structure import Structure, join_points
+from vloc_ros.mapping.workers import THIS_PROCESS
 
 _CALIBRATED = pycolmap.TwoViewGeometryConfiguration.CALIBRATED.value
 # with more, sums are rounded in another order each time, and so the same images give another map
 _THREADS = 1
 _SEED = 0
+# of a pair of images with known poses; COLMAP's own limit
+_MIN_PAIR_MATCHES = 15
 # residuals well beyond this are taken for mismatches; SIFT keypoints are good to about half a pixel
 _LOSS_SCALE_PX = 0.5
 # of an image that has a pose; COLMAP registers one by 30, and most of these may turn out to be mismatches
@@ -52,18 +57,34 @@ pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value
 def triangulate(images: Sequence[PosedImage], features: Sequence[Features], matches: Mapping[Pair, Array]) -> Structure:
     """Points from images whose poses are known and kept.
 
+    Halves of the matches that share no keypoint are triangulated at the same time, each by one thread.
+
     Args:
         images: N images, all with poses.
         features: their keypoints.
         matches: (M, 2) keypoint indices by pair of image indices, already verified.
     """
-    poses = tuple(_known(image) for image in images)
+    enough = {pair: found for pair, found in matches.items() if len(found) >= _MIN_PAIR_MATCHES}
+    halves = split_matches(enough, [len(found) for found in features])
+    work = partial(_triangulate_half, images=images, features=features, poses=tuple(_known(image) for image in images))
+    return join_points(list(THIS_PROCESS.map(work, halves or [{}])))
+
+
+def _triangulate_half(
+    matches: Mapping[Pair, Array],
+    *,
+    images: Sequence[PosedImage],
+    features: Sequence[Features],
+    poses: tuple[Pose, ...],
+) -> Structure:
+    options = _options()
+    options.min_num_matches = 1  # of a half; whether a pair has enough is known
     with _scratch() as folder:
         database = folder / "database.db"
         _write_database(database, images, features, matches)
         posed = _posed_reconstruction(images, features, poses)
-        pycolmap.set_random_seed(_SEED)
-        built = pycolmap.triangulate_points(posed, database, folder, folder, clear_points=True, options=_options())
+        pycolmap.set_random_seed(_SEED)  # of this thread
+        built = pycolmap.triangulate_points(posed, database, folder, folder, clear_points=True, options=options)
     return _structure(built, poses)
 
 

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import gtsam
@@ -63,13 +63,9 @@ class KeypointObservation:
         """(2,) standard deviations by which it is off."""
         return np.asarray(self.of_calibrated().unwhitenedError(found)) / self.std_px
 
-    def with_spread(self, factor: float) -> KeypointObservation:
-        """The same with that many times its standard deviation."""
-        return replace(self, std_px=factor * self.std_px)
-
-    def of_uncertain(self, calibration: int) -> gtsam.NonlinearFactor:
-        """Its factor where the calibration is a variable."""
-        noise = keypoint_noise(self.std_px)
+    def of_uncertain(self, calibration: int, *, spread: float) -> gtsam.NonlinearFactor:
+        """Its factor where the calibration is a variable, with that many times its standard deviation."""
+        noise = keypoint_noise(spread * self.std_px)
         return gtsam.GeneralSFMFactor2Cal3DS2(self.pixel, noise, X(self.image), L(self.point), calibration)
 
 
@@ -82,12 +78,13 @@ def observations(
     structure: Structure, rays: Sequence[Array], cameras: Sequence[Camera]
 ) -> Iterator[KeypointObservation]:
     """The observations of a structure, by (K, 3) rays with z = 1 of the keypoints, and the camera, of each image."""
+    focal_px, is_fisheye = np.array([one.intrinsics[0] for one in cameras]), [one.is_fisheye for one in cameras]
     tracks = np.column_stack([structure.track_points, structure.track_images, structure.track_keypoints])
     for point, image, keypoint in tracks.tolist():
-        camera, ray = cameras[image], rays[image][keypoint, :2]
+        ray = rays[image][keypoint, :2]
         # towards its rim a fisheye lens shows an angle by fewer pixels than the ideal camera
-        factor = 1.0 + float(ray @ ray) if camera.is_fisheye else 1.0
-        yield KeypointObservation(camera.intrinsics[0] * ray, factor * _KEYPOINT_STD_PX, image, point, camera)
+        factor = 1.0 + float(ray @ ray) if is_fisheye[image] else 1.0
+        yield KeypointObservation(focal_px[image] * ray, factor * _KEYPOINT_STD_PX, image, point, cameras[image])
 
 
 @lru_cache(maxsize=1024)

@@ -72,7 +72,7 @@ def bending_of_images(
     observed = list(observations(structure, rays, cameras))
     spread = keypoint_spread(observed, values, freedom=3 * len(structure.points) + 6 * len(poses))
     chosen = np.array(list(poses))[np.linspace(0, len(poses) - 1, min(len(poses), BENT_IMAGES)).round().astype(int)]
-    joint = joint_covariance(measured, [one.with_spread(spread) for one in observed], values, chosen)
+    joint = joint_covariance(measured, observed, values, chosen, spread=spread)
     return bending_of_poses(joint, [poses[int(i)] for i in chosen], with_scale=known_distance is None)
 
 
@@ -118,11 +118,20 @@ def joint_covariance(
     observed: Sequence[KeypointObservation],
     found: gtsam.Values,
     images: Array,
+    *,
+    spread: float,
 ) -> Array:
     """(6 N, 6 N) covariance of the poses of N images, by keypoints, measurements and how far calibrations may be off.
 
     Poses are estimated by the calibrations as they are given, so that an error of these moves them by all that it can,
     however well the images would show it: calibrations are considered, not estimated (Schmidt 1966).
+
+    Args:
+        measured: factors.
+        observed: keypoints.
+        found: poses and points.
+        images: numbers of the N images.
+        spread: of keypoints, in their assumed standard deviations, see `keypoint_spread`.
 
     Raises:
         MapError: the measurements leave poses open.
@@ -137,7 +146,7 @@ def joint_covariance(
         assumed.append(np.maximum([_FOCAL_STD * focal_px] * 2 + std.tolist(), 1e-6))
         known = gtsam.noiseModel.Diagonal.Sigmas(assumed[-1])
         graph.add(gtsam.PriorFactorCal3DS2(K(number), values.atCal3DS2(K(number)), known))
-    for factor in [*measured, *(one.of_uncertain(K(numbers[one.camera])) for one in observed)]:
+    for factor in [*measured, *(one.of_uncertain(K(numbers[one.camera]), spread=spread) for one in observed)]:
         graph.add(factor)
     # ascending, as some versions of GTSAM sort them
     keys = [*(K(number) for number in numbers.values()), *(X(int(i)) for i in images)]

@@ -93,6 +93,20 @@ class Structure:
         return np.searchsorted(seen, count * np.arange(len(self.poses) + 1)), seen % count
 
 
+def join_points(parts: Sequence[Structure]) -> Structure:
+    """One structure of the points of several, which have the same images and share no observation."""
+    starts = np.cumsum([0, *(len(part.points) for part in parts)])
+    errors_px = [len(part.points) * part.mean_reprojection_error_px for part in parts]
+    return Structure(
+        points=np.concatenate([part.points for part in parts]),
+        track_points=np.concatenate([part.track_points + start for part, start in zip(parts, starts, strict=False)]),
+        track_images=np.concatenate([part.track_images for part in parts]),
+        track_keypoints=np.concatenate([part.track_keypoints for part in parts]),
+        poses=parts[0].poses,
+        mean_reprojection_error_px=sum(errors_px) / max(int(starts[-1]), 1),
+    )
+
+
 def refine_points(structure: Structure, rays: Sequence[Array], focal_lengths_px: Array) -> Structure:
     """Refine the points by their observations under a Cauchy loss: Gauss-Newton over all points at once, poses kept.
 

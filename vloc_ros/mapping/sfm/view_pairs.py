@@ -22,7 +22,7 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.retrieval.vlad import Vocabulary, sample_descriptors
 from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.correspondences import VerifiedPair, match_pairs, verify_pairs
@@ -33,12 +33,12 @@ from vloc_ros.mapping.workers import Workers
 
 def global_descriptors(views: Sequence[ExtractedImage], config: MappingConfig) -> Array:
     """(N, D) global descriptors of the images."""
-    features = [view.features for view in views]
-    sample = np.concatenate([found.descriptors for found in features])
+    described = [view.features.descriptors for view in views]
+    sample = sample_descriptors(described, sum(map(len, described)))
     if not len(sample):
-        raise MapError(f"none of the {len(features)} images shows a keypoint; are they dark or blurred?")
+        raise MapError(f"none of the {len(views)} images shows a keypoint; are they dark or blurred?")
     vocabulary = Vocabulary.fit(sample, config.vocabulary_words)
-    return np.stack([vocabulary.encode(found.descriptors) for found in features])
+    return np.stack([vocabulary.encode(descriptors) for descriptors in described])
 
 
 def match_views(
