@@ -18,7 +18,8 @@
 
 Queries and gallery are exchanged too: with the folders of the layout where it has them, else by the same images. DIR
 gets metrics.json, recall.svg, confusion.svg (regions, where they are known) and examples.jpg (right and wrong ones).
---mirrored sums the descriptors of an image and its mirror image, as University-1652's test does.
+--headings is for networks whose descriptors depend on the heading. --mirrored sums the descriptors of an image and its
+mirror image, as University-1652's test does.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from training.cross_view.figures import draw_confusion, draw_examples, draw_recall
+from training.cross_view.headings import turn_image
 from training.cross_view.layout import TEST, TRAIN, VIEWS, ViewImages, find_split, name_view_folder, read_views
 from training.cross_view.scores import recall_curve, score_retrieval
 from training.framework.command import make_parser, run_command
@@ -123,13 +125,14 @@ class Retrieval:
 
 
 def describe(
-    images: ViewImages, encoder: SizedEncoder, *, mirrored: bool = False, progress: Progress = silent
+    images: ViewImages, encoder: SizedEncoder, *, headings: int = 1, mirrored: bool = False, progress: Progress = silent
 ) -> Array:
-    """(N, D) float32 L2-normalised descriptors.
+    """(N, H, D) float32 L2-normalised descriptors.
 
     Args:
         images: files that can be read.
         encoder: of an index; each image is described by itself.
+        headings: H, even turns of each image, of which the first is none.
         mirrored: whether the descriptor of the mirror image is added.
         progress: of the images.
 
@@ -140,12 +143,23 @@ def describe(
     for path in progress(images.paths, description="describing", total=len(images)):
         image = read_image(path)
         versions = [image, np.ascontiguousarray(image[:, ::-1])] if mirrored else [image]
-        found.append(np.sum([encoder.encode([one])[0] for one in versions], axis=0))
-    return normalize(np.stack(found))
+        for k in range(headings):
+            turned = [turn_image(one, 360.0 * k / headings) for one in versions]
+            found.append(np.sum([encoder.encode([one])[0] for one in turned], axis=0))
+    return normalize(np.stack(found)).reshape(len(images), headings, -1)
+
+
+def compare(queries: Array, gallery: Array) -> Array:
+    """(Q, G) cosines of (Q, H, D) and (G, I, D) descriptors, at the headings at which both are most similar."""
+    found = np.full((len(queries), len(gallery)), -np.inf, np.float32)
+    for ours in range(queries.shape[1]):
+        for theirs in range(gallery.shape[1]):
+            np.maximum(found, queries[:, ours] @ gallery[:, theirs].T, out=found)
+    return found
 
 
 def evaluate(
-    dataset: Path, name: str, views: Sequence[str], *, split: str = TEST, mirrored: bool = False
+    dataset: Path, name: str, views: Sequence[str], *, split: str = TEST, headings: int = 1, mirrored: bool = False
 ) -> tuple[dict[str, Any], Retrieval]:
     """Scores of an index, both ways, and the retrieval of the first way.
 
@@ -156,6 +170,7 @@ def evaluate(
         name: of the index, see `open_index`.
         views: of the queries and of the gallery.
         split: of the data set.
+        headings: of the first view, see `describe`.
         mirrored: see `describe`.
 
     Raises:
@@ -163,16 +178,23 @@ def evaluate(
     """
     queries, gallery = (read_views(dataset, split, view, is_query=k == 0) for k, view in enumerate(views))
     encoder = open_index(name, gallery.paths)
-    ours, theirs = (describe(one, encoder, mirrored=mirrored, progress=bar) for one in (queries, gallery))
-    there = Retrieval(queries, gallery, ours @ theirs.T)
+    turns = (headings, 1)
+    ours, theirs = (
+        describe(one, encoder, headings=count, mirrored=mirrored, progress=bar)
+        for one, count in zip((queries, gallery), turns, strict=True)
+    )
+    there = Retrieval(queries, gallery, compare(ours, theirs))
     back = Retrieval(gallery, queries, there.similarity.T)
     root = find_split(dataset, split)
     if split == TEST and all(
         (root / name_view_folder(split, view, is_query=k == 0)).is_dir() for k, view in enumerate(reversed(views))
     ):
         other = [read_views(dataset, split, view, is_query=k == 0) for k, view in enumerate(reversed(views))]
-        parts = [describe(one, encoder, mirrored=mirrored, progress=bar) for one in other]
-        back = Retrieval(*other, parts[0] @ parts[1].T)
+        parts = [
+            describe(one, encoder, headings=count, mirrored=mirrored, progress=bar)
+            for one, count in zip(other, reversed(turns), strict=True)
+        ]
+        back = Retrieval(*other, compare(parts[0], parts[1]))
     ways = {"->".join(views): there, "->".join(reversed(views)): back}
     scored = {way: one.select_answerable() for way, one in ways.items()}
     scores = {way: one.score() | {"left_out": len(ways[way].queries) - len(one.queries)} for way, one in scored.items()}
@@ -183,7 +205,9 @@ def evaluate(
 def _run(args: argparse.Namespace) -> None:
     found, curves = [], dict[str, Array]()
     for number, name in enumerate(args.index):
-        scores, retrieval = evaluate(args.dataset, name, args.views, split=args.split, mirrored=args.mirrored)
+        scores, retrieval = evaluate(
+            args.dataset, name, args.views, split=args.split, headings=args.headings, mirrored=args.mirrored
+        )
         found.append(scores)
         curves[f"{number + 1}. {scores['index']}"] = recall_curve(retrieval.similarity, retrieval.right)
         first = scores["->".join(args.views)]
@@ -198,7 +222,8 @@ def _run(args: argparse.Namespace) -> None:
                 names, ranked = retrieval.rank_regions()
                 draw_confusion(args.out / "confusion.svg", names, retrieval.queries.regions, names[ranked[:, 0]])
     draw_recall(args.out / "recall.svg", curves)
-    content = {"dataset": args.dataset.name, "views": args.views, "mirrored": args.mirrored, "indices": found}
+    content = {"dataset": args.dataset.name, "views": args.views, "headings": args.headings, "mirrored": args.mirrored}
+    content |= {"indices": found}
     write_bytes_atomically(args.out / METRICS, (json.dumps(content, indent=1) + "\n").encode())
     print(f"written: {args.out}")
 
@@ -213,6 +238,10 @@ def main() -> int:
     parser.add_argument(
         "--views", nargs=2, choices=VIEWS, default=["drone", "satellite"], metavar=("QUERY", "GALLERY"),
         help="default: drone satellite",
+    )  # fmt: skip
+    parser.add_argument(
+        "--headings", type=int, default=1, choices=range(1, 37), metavar="N",
+        help="describe each query at N headings and take the most similar; default: %(default)s",
     )  # fmt: skip
     parser.add_argument("--mirrored", action="store_true", help="add the descriptor of the mirror image")
     return run_command(_NAME, _run, parser.parse_args())
