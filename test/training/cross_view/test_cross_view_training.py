@@ -14,29 +14,36 @@
 
 """Phase 1: every view is described by itself; pairs, presets, and a training through the command."""
 
+import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from cross_view_world import write_dataset
+from safetensors.torch import load_file
 
+from training.cross_view import evaluate, train
 from training.cross_view.config import PRESETS, CrossViewConfig, HierarchyConfig, read_config
 from training.cross_view.layout import read_views
 from training.cross_view.network import CrossViewNetwork, FusionEncoder
 from training.cross_view.pairs import PairMiner, _draw_turns
 from training.cross_view.task import CrossViewTask, Side
+from training.framework.run_folder import BEST
 from training.place_recognition.encoders import InitialWeights
 from training.place_recognition.geolocalization.images import ImageStore
 from vloc_ros.core.errors import ConfigError, InputError
 from vloc_ros.core.geometry.pose import Array
 
 SMALL = ("network.height=64", "network.width=64", "network.dimension=32")
-DISC = (*SMALL, "disc=true", "network.aggregation=grid", "network.stride=16")
+GEM = (*SMALL, "disc=false", "network.aggregation=gem")
 FUSED = ("encoder=fusion", "fusion.side=64", "fusion.width=16", "fusion.heads=2", "fusion.dimension=24")
 
 
-@pytest.mark.parametrize("settings", [SMALL, DISC, FUSED])
+@pytest.mark.parametrize("settings", [SMALL, GEM, FUSED])
 def test_a_descriptor_is_bit_equal_whatever_else_is_in_the_batch(settings: tuple[str, ...]) -> None:
     torch.manual_seed(0)
     config = read_config("small", CrossViewConfig, settings)
@@ -49,7 +56,7 @@ def test_a_descriptor_is_bit_equal_whatever_else_is_in_the_batch(settings: tuple
 
 
 def test_beyond_the_disc_nothing_counts() -> None:
-    network = CrossViewNetwork(read_config("small", CrossViewConfig, DISC), pretrained=True, teachers={}).eval()
+    network = CrossViewNetwork(read_config("small", CrossViewConfig, SMALL), pretrained=True, teachers={}).eval()
     images = torch.rand(1, 3, 64, 64).repeat(3, 1, 1, 1)
     images[1, :, :9, :9] += 1.0  # a corner
     images[2, :, 28:37, :9] += 1.0  # an edge
@@ -128,3 +135,38 @@ def test_what_a_data_set_does_not_say_is_refused(tmp_path: Path, setting: str, w
     config = read_config("small", CrossViewConfig, ("heading_deg=0", "fit.regions=0", *SMALL, setting))
     with pytest.raises(InputError, match=what):
         CrossViewTask((sides[0], sides[1]), None, config, initial=InitialWeights(False, None))
+
+
+@pytest.mark.slow
+def test_the_preset_small_trains_resumes_and_is_evaluated_at_several_headings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_dataset(tmp_path / "data", positions=True, headings=True)
+    settings = [*SMALL, "loss.min_overlap=0.3", "fit.epochs=2", "fit.pairs=4", "fit.scored_every=1", "fit.held_out=0.3"]
+
+    def run(command: Any, *words: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, words)])
+        return command.main()
+
+    options = ["--weights", "none", *(word for one in settings for word in ("--set", one))]
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert run(train, data, "--out", whole, *options) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(CrossViewTask, "list_batches", _end_after(CrossViewTask.list_batches, epochs=1))
+        assert run(train, data, "--out", halves, *options) == 1
+    assert run(train, data, "--out", halves, *options, "--resume") == 0
+    weights = [load_file(folder.with_name(f"{folder.name}.run") / BEST) for folder in (whole, halves)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert run(evaluate, data, "--index", whole, "--headings", 4, "--out", tmp_path / "scores") == 0
+    found = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    assert found["headings"] == 4
+    assert found["indices"][0]["drone->satellite"]["queries"] == 18
+
+
+def _end_after(list_batches: Callable[..., Any], *, epochs: int) -> Callable[..., Any]:
+    def end(task: CrossViewTask, epoch: int, network: CrossViewNetwork) -> Any:
+        if epoch >= epochs:
+            raise InputError("ended before its end")
+        return list_batches(task, epoch, network)
+
+    return end
