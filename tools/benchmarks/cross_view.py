@@ -36,6 +36,8 @@ UNTRAINED = {"GeM, EfficientNet-Lite0 of ImageNet": "gem-efficientnet-lite0", "V
 GALLERY = "satellite"
 # the view of the queries by what is known of them
 KNOWN = {"": "drone", ", gravity and altitude known": "level"}
+# of a compass, so that one heading does
+COMPASS, _HEADING_STD_DEG = ", gravity, altitude and heading known", 5.0
 # at which each query is described; SIFT's descriptors do not depend on the heading
 HEADINGS = {"VLAD-SIFT": 1}
 _MOST_HEADINGS = 8
@@ -57,6 +59,12 @@ def cross_view(out: Path) -> dict[str, Any]:
                 title + known,
                 of=describe_row(title, index, view=view, headings=headings),
                 measure=partial(_evaluate, folder, data, index, view, headings),
+            )
+        if headings > 1:
+            found[title + COMPASS] = rows.once(
+                title + COMPASS,
+                of=describe_row(title, index, view="level", heading_std_deg=_HEADING_STD_DEG),
+                measure=partial(_evaluate, folder, data, index, "level", 1, heading_std_deg=_HEADING_STD_DEG),
             )
     found[TRAINED]["train_cpu_s"] = cost
     figures: dict[str, Any] = {"rows": found}
@@ -101,9 +109,12 @@ def _train(folder: Path, data: Path, model: Path) -> float | None:
     return json.loads(note.read_text()) if note.is_file() else None
 
 
-def _evaluate(folder: Path, data: Path, index: str | Path, view: str, headings: int) -> dict[str, Any]:
+def _evaluate(
+    folder: Path, data: Path, index: str | Path, view: str, headings: int, *, heading_std_deg: float | None = None
+) -> dict[str, Any]:
     scores = folder / "scores"
     options = ("--views", view, GALLERY, "--headings", str(headings))
+    options += () if heading_std_deg is None else ("--heading-std", str(heading_std_deg))
     training("cross_view.evaluate", data, "--index", index, *options, "--out", scores)
     found: dict[str, Any] = json.loads((scores / "metrics.json").read_text())["indices"][0]
     del found["index"]

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cross_view_world import write_dataset
 
-from training.cross_view.evaluate import Retrieval, compare
+from training.cross_view.evaluate import Retrieval, compare, draw_north_turns
 from training.cross_view.headings import turn_image
-from training.cross_view.layout import ViewImages
+from training.cross_view.layout import ViewImages, read_views
 from training.cross_view.scores import average_precision, recall_curve, score_retrieval
 from vloc_ros.core.errors import InputError
 
@@ -58,6 +59,15 @@ def test_the_most_similar_headings_count() -> None:
     queries = np.array([[[1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.0], [0.6, 0.8]]])
     gallery = np.array([[[1.0, 0.0]], [[0.0, -1.0]]])
     assert compare(queries, gallery) == pytest.approx(np.array([[1.0, 0.0], [0.6, 0.0]]))
+
+
+def test_a_compass_turns_images_north(tmp_path: Path) -> None:
+    images = read_views(write_dataset(tmp_path, positions=True, headings=True), "test", "drone", is_query=True)
+    off = draw_north_turns(images, 5.0) + images.headings_deg
+    assert 2.0 < off.std() < 8.0
+    assert draw_north_turns(images, 0.0) == pytest.approx(-images.headings_deg)
+    with pytest.raises(InputError, match="heading"):
+        draw_north_turns(replace(images, headings_deg=np.full(len(images), np.nan)), 5.0)
 
 
 def test_an_image_is_turned_counter_clockwise_about_its_middle() -> None:

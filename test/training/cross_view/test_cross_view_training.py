@@ -158,6 +158,7 @@ def test_the_preset_small_trains_resumes_and_is_evaluated_at_several_headings(
     weights = [load_file(folder.with_name(f"{folder.name}.run") / BEST) for folder in (whole, halves)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert run(evaluate, data, "--index", whole, "--headings", 4, "--out", tmp_path / "scores") == 0
+    assert run(evaluate, data, "--index", whole, "--heading-std", 5, "--out", tmp_path / "compass") == 0
     found = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     assert found["headings"] == 4
     assert found["indices"][0]["drone->satellite"]["queries"] == 18
