@@ -30,8 +30,8 @@ def scores(recall: float) -> dict[str, Any]:
 
 
 def test_an_index_has_a_row_for_each_condition_and_both_ways() -> None:
-    found = {"conditions": {"day": scores(0.7)}, "drone->satellite": scores(0.6), "satellite->drone": scores(0.5)}
-    found["satellite->drone"]["left_out"] = 7
+    found = {"conditions": {"day": scores(0.7)}, "there": scores(0.6), "back": scores(0.5)}
+    found["back"]["left_out"] = 7
     table = TABLES["cross_view_indices"].write({"cross_view": {"rows": {"trained": found}}})
     assert [row[1:4] for row in table.rows] == [
         ["day", "20", "70.0%"],

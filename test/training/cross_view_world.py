@@ -22,11 +22,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.cross_view.layout import POSITION_COLUMNS, POSITIONS
+from training.cross_view.layout import HEADING, POSITION_COLUMNS, POSITIONS
 
 
-def write_dataset(root: Path, *, places: int = 6, drones: int = 3, positions: bool = False) -> Path:
-    """Write both splits; place K lies 30 m east of the one before, in region K // 2."""
+def write_dataset(
+    root: Path, *, places: int = 6, drones: int = 3, positions: bool = False, headings: bool = False
+) -> Path:
+    """Write both splits; place K lies 30 m east of the one before, in region K // 2, and is seen at heading 10 K."""
     rng = np.random.default_rng(0)
     for split, query, gallery in (("train", "drone", "satellite"), ("test", "query_drone", "gallery_satellite")):
         rows = []
@@ -39,7 +41,8 @@ def write_dataset(root: Path, *, places: int = 6, drones: int = 3, positions: bo
                     noise = rng.normal(0, 5, texture.shape)
                     cv2.imwrite(str(root / split / name), np.clip(texture + noise, 0, 255).astype(np.uint8))
                     rows.append([name, 30.0 * number + k, 0.0, 40.0, f"r{number // 2}", f"s{number}"])
+                    rows[-1] += [10.0 * number] if headings else []
         if positions:
             with (root / split / POSITIONS).open("w", newline="") as file:
-                csv.writer(file).writerows([POSITION_COLUMNS, *rows])
+                csv.writer(file).writerows([(*POSITION_COLUMNS, HEADING) if headings else POSITION_COLUMNS, *rows])
     return root

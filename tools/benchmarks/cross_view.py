@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import resource
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,17 @@ from benchmarks.provenance import Rows, make_once
 
 from training.cross_view.config import HierarchyConfig, read_config
 
-TRAIN_TOWNS, TEST_TOWNS, PRESET = 5, 4, "small"
+TRAIN_TOWNS, TEST_TOWNS, PRESET = 12, 4, "small"
 TRAINED = "trained, preset small"
 UNTRAINED = {"GeM, EfficientNet-Lite0 of ImageNet": "gem-efficientnet-lite0", "VLAD-SIFT": "vlad-sift"}
+GALLERY = "satellite"
+# the view of the queries by what is known of them
+KNOWN = {"": "drone", ", gravity and altitude known": "level"}
+# of a compass, so that one heading does
+COMPASS, _HEADING_STD_DEG = ", gravity, altitude and heading known", 5.0
+# at which each query is described; SIFT's descriptors do not depend on the heading
+HEADINGS = {"VLAD-SIFT": 1}
+_MOST_HEADINGS = 8
 
 
 def cross_view(out: Path) -> dict[str, Any]:
@@ -41,16 +50,23 @@ def cross_view(out: Path) -> dict[str, Any]:
     folder = out / "cross_view"
     data, model = _export(folder), folder / "model"
     cost = _train(folder, data, model)
-    found[TRAINED] = rows.once(
-        TRAINED,
-        of=describe_row(TRAINED, model),
-        measure=lambda: {**_evaluate(folder, data, model), "train_cpu_s": cost},
-    )
-    for title, name in UNTRAINED.items():
-        index = export_model(out, name)
-        found[title] = rows.once(
-            title, of=describe_row(title, index), measure=lambda i=index: _evaluate(folder, data, i)
-        )
+    indices: dict[str, str | Path] = {TRAINED: model}
+    indices |= {title: export_model(out, name) for title, name in UNTRAINED.items()}
+    for title, index in indices.items():
+        headings = HEADINGS.get(title, _MOST_HEADINGS)
+        for known, view in KNOWN.items():
+            found[title + known] = rows.once(
+                title + known,
+                of=describe_row(title, index, view=view, headings=headings),
+                measure=partial(_evaluate, folder, data, index, view, headings),
+            )
+        if headings > 1:
+            found[title + COMPASS] = rows.once(
+                title + COMPASS,
+                of=describe_row(title, index, view="level", heading_std_deg=_HEADING_STD_DEG),
+                measure=partial(_evaluate, folder, data, index, "level", 1, heading_std_deg=_HEADING_STD_DEG),
+            )
+    found[TRAINED]["train_cpu_s"] = cost
     figures: dict[str, Any] = {"rows": found}
     figures["hierarchy"] = rows.once(
         "hierarchy",
@@ -93,12 +109,18 @@ def _train(folder: Path, data: Path, model: Path) -> float | None:
     return json.loads(note.read_text()) if note.is_file() else None
 
 
-def _evaluate(folder: Path, data: Path, index: str | Path) -> dict[str, Any]:
+def _evaluate(
+    folder: Path, data: Path, index: str | Path, view: str, headings: int, *, heading_std_deg: float | None = None
+) -> dict[str, Any]:
     scores = folder / "scores"
-    training("cross_view.evaluate", data, "--index", index, "--out", scores)
+    options = ("--views", view, GALLERY, "--headings", str(headings))
+    options += () if heading_std_deg is None else ("--heading-std", str(heading_std_deg))
+    training("cross_view.evaluate", data, "--index", index, *options, "--out", scores)
     found: dict[str, Any] = json.loads((scores / "metrics.json").read_text())["indices"][0]
     del found["index"]
-    return found
+    return {
+        {f"{view}->{GALLERY}": "there", f"{GALLERY}->{view}": "back"}.get(name, name): of for name, of in found.items()
+    }
 
 
 def _fit_hierarchy(folder: Path, data: Path, model: Path) -> dict[str, Any]:

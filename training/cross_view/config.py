@@ -62,8 +62,9 @@ class CrossViewLossConfig(Checked):
     temperature: float = parameter(0.07, "initial temperature of infonce, which is learned", low=0.005, high=1.0)
     smoothing: float = parameter(0.0, "label smoothing of infonce over the negatives", low=0.0, high=0.5)
     min_overlap: float = parameter(
-        0.2, "ground overlap of positives; pairs below, but above 0, are left out", low=0.0, high=1.0
+        0.2, "ground overlap of positives; pairs below, but above max_negative, are left out", low=0.0, high=1.0
     )
+    max_negative: float = parameter(0.0, "largest ground overlap of negatives of infonce", low=0.0, high=1.0)
     margin: float = parameter(0.3, "of triplet", low=0.001, high=2.0)
     clip: float = parameter(
         1.0, "weight of the distillation from CLIP, where its weights are given", low=0.0, high=100.0
@@ -81,6 +82,9 @@ class CrossViewFitConfig(FitConfig):
     pairs: int = parameter(32, "pairs in a batch", low=2, high=4096)
     batches: int = parameter(0, "batches of an epoch; 0 for every query once", low=0, high=1_000_000)
     hard: int = parameter(4, "pairs of a batch that look alike to the network; 1 for random batches", low=1, high=1024)
+    regions: int = parameter(
+        0, "regions that a batch is of, about, instead of pairs that look alike; 0 for any", low=0, high=100_000
+    )
     held_out: float = parameter(
         0.2, "share of places held out, in whole regions where they are known", low=0.0, high=0.5
     )
@@ -97,6 +101,13 @@ class CrossViewConfig(Checked):
         POOLED, "a pooled backbone of place recognition, or fused stages", choices=(POOLED, FUSION)
     )
     turned: bool = parameter(True, "turn each training image by a random quarter: headings are not known")
+    heading_deg: float = parameter(
+        0.0,
+        "turn training queries of known heading north up, off by up to this, and both views of a pair by one random "
+        "quarter, instead of `turned`; 0 for not. Queries are then described at several headings",
+        unit="deg", low=0.0, high=180.0,
+    )  # fmt: skip
+    disc: bool = parameter(False, "see the disc alone that touches the edges: the same ground at every heading")
     network: NetworkConfig = field(default_factory=NetworkConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     loss: CrossViewLossConfig = field(default_factory=CrossViewLossConfig)

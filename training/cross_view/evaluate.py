@@ -18,7 +18,8 @@
 
 Queries and gallery are exchanged too: with the folders of the layout where it has them, else by the same images. DIR
 gets metrics.json, recall.svg, confusion.svg (regions, where they are known) and examples.jpg (right and wrong ones).
---mirrored sums the descriptors of an image and its mirror image, as University-1652's test does.
+--headings and --heading-std are for networks whose descriptors depend on the heading, unknown or known. --mirrored sums
+the descriptors of an image and its mirror image, as University-1652's test does.
 """
 
 from __future__ import annotations
@@ -34,7 +35,18 @@ from typing import Any
 import numpy as np
 
 from training.cross_view.figures import draw_confusion, draw_examples, draw_recall
-from training.cross_view.layout import TEST, TRAIN, VIEWS, ViewImages, find_split, name_view_folder, read_views
+from training.cross_view.headings import turn_image
+from training.cross_view.layout import (
+    HEADING,
+    POSITIONS,
+    TEST,
+    TRAIN,
+    VIEWS,
+    ViewImages,
+    find_split,
+    name_view_folder,
+    read_views,
+)
 from training.cross_view.scores import recall_curve, score_retrieval
 from training.framework.command import make_parser, run_command
 from training.place_recognition.geolocalization.teachers import open_index
@@ -123,29 +135,69 @@ class Retrieval:
 
 
 def describe(
-    images: ViewImages, encoder: SizedEncoder, *, mirrored: bool = False, progress: Progress = silent
+    images: ViewImages,
+    encoder: SizedEncoder,
+    *,
+    headings: int = 1,
+    turns_deg: Array | None = None,
+    mirrored: bool = False,
+    progress: Progress = silent,
 ) -> Array:
-    """(N, D) float32 L2-normalised descriptors.
+    """(N, H, D) float32 L2-normalised descriptors.
 
     Args:
         images: files that can be read.
         encoder: of an index; each image is described by itself.
+        headings: H, even turns of each image, of which the first is none.
+        turns_deg: (N,) by which each is turned before; None for not.
         mirrored: whether the descriptor of the mirror image is added.
         progress: of the images.
 
     Raises:
         InputError: an image is damaged.
     """
-    found = []
-    for path in progress(images.paths, description="describing", total=len(images)):
+    found, turns_deg = [], np.zeros(len(images)) if turns_deg is None else turns_deg
+    for i, path in enumerate(progress(images.paths, description="describing", total=len(images))):
         image = read_image(path)
         versions = [image, np.ascontiguousarray(image[:, ::-1])] if mirrored else [image]
-        found.append(np.sum([encoder.encode([one])[0] for one in versions], axis=0))
-    return normalize(np.stack(found))
+        for k in range(headings):
+            turned = [turn_image(one, turns_deg[i] + 360.0 * k / headings) for one in versions]
+            found.append(np.sum([encoder.encode([one])[0] for one in turned], axis=0))
+    return normalize(np.stack(found)).reshape(len(images), headings, -1)
+
+
+def draw_north_turns(images: ViewImages, std_deg: float) -> Array:
+    """(N,) degrees that turn images north up by a compass with normal errors of a standard deviation, seed 0.
+
+    Raises:
+        InputError: a heading is not known.
+    """
+    if unknown := int(np.isnan(images.headings_deg).sum()):
+        raise InputError(
+            f"{unknown} of {len(images)} images have no heading, expected one of each; add the column {HEADING} to "
+            f"{POSITIONS}, or leave out --heading-std"
+        )
+    return np.asarray(np.random.default_rng(0).normal(0.0, std_deg, len(images)) - images.headings_deg)
+
+
+def compare(queries: Array, gallery: Array) -> Array:
+    """(Q, G) cosines of (Q, H, D) and (G, I, D) descriptors, at the headings at which both are most similar."""
+    found = np.full((len(queries), len(gallery)), -np.inf, np.float32)
+    for ours in range(queries.shape[1]):
+        for theirs in range(gallery.shape[1]):
+            np.maximum(found, queries[:, ours] @ gallery[:, theirs].T, out=found)
+    return found
 
 
 def evaluate(
-    dataset: Path, name: str, views: Sequence[str], *, split: str = TEST, mirrored: bool = False
+    dataset: Path,
+    name: str,
+    views: Sequence[str],
+    *,
+    split: str = TEST,
+    headings: int = 1,
+    heading_std_deg: float | None = None,
+    mirrored: bool = False,
 ) -> tuple[dict[str, Any], Retrieval]:
     """Scores of an index, both ways, and the retrieval of the first way.
 
@@ -156,23 +208,30 @@ def evaluate(
         name: of the index, see `open_index`.
         views: of the queries and of the gallery.
         split: of the data set.
+        headings: of the first view, see `describe`.
+        heading_std_deg: of the headings that the first view is turned north up by; None where they are not known.
         mirrored: see `describe`.
 
     Raises:
-        InputError: images are missing or damaged, or no query has a right view.
+        InputError: images are missing or damaged, a heading is needed and not known, or no query has a right view.
     """
     queries, gallery = (read_views(dataset, split, view, is_query=k == 0) for k, view in enumerate(views))
     encoder = open_index(name, gallery.paths)
-    ours, theirs = (describe(one, encoder, mirrored=mirrored, progress=bar) for one in (queries, gallery))
-    there = Retrieval(queries, gallery, ours @ theirs.T)
+
+    def describe_first(images: ViewImages) -> Array:
+        turns_deg = None if heading_std_deg is None else draw_north_turns(images, heading_std_deg)
+        return describe(images, encoder, headings=headings, turns_deg=turns_deg, mirrored=mirrored, progress=bar)
+
+    ours, theirs = describe_first(queries), describe(gallery, encoder, mirrored=mirrored, progress=bar)
+    there = Retrieval(queries, gallery, compare(ours, theirs))
     back = Retrieval(gallery, queries, there.similarity.T)
     root = find_split(dataset, split)
     if split == TEST and all(
         (root / name_view_folder(split, view, is_query=k == 0)).is_dir() for k, view in enumerate(reversed(views))
     ):
         other = [read_views(dataset, split, view, is_query=k == 0) for k, view in enumerate(reversed(views))]
-        parts = [describe(one, encoder, mirrored=mirrored, progress=bar) for one in other]
-        back = Retrieval(*other, parts[0] @ parts[1].T)
+        parts = describe(other[0], encoder, mirrored=mirrored, progress=bar), describe_first(other[1])
+        back = Retrieval(*other, compare(*parts))
     ways = {"->".join(views): there, "->".join(reversed(views)): back}
     scored = {way: one.select_answerable() for way, one in ways.items()}
     scores = {way: one.score() | {"left_out": len(ways[way].queries) - len(one.queries)} for way, one in scored.items()}
@@ -183,7 +242,15 @@ def evaluate(
 def _run(args: argparse.Namespace) -> None:
     found, curves = [], dict[str, Array]()
     for number, name in enumerate(args.index):
-        scores, retrieval = evaluate(args.dataset, name, args.views, split=args.split, mirrored=args.mirrored)
+        scores, retrieval = evaluate(
+            args.dataset,
+            name,
+            args.views,
+            split=args.split,
+            headings=args.headings,
+            heading_std_deg=args.heading_std,
+            mirrored=args.mirrored,
+        )
         found.append(scores)
         curves[f"{number + 1}. {scores['index']}"] = recall_curve(retrieval.similarity, retrieval.right)
         first = scores["->".join(args.views)]
@@ -198,7 +265,8 @@ def _run(args: argparse.Namespace) -> None:
                 names, ranked = retrieval.rank_regions()
                 draw_confusion(args.out / "confusion.svg", names, retrieval.queries.regions, names[ranked[:, 0]])
     draw_recall(args.out / "recall.svg", curves)
-    content = {"dataset": args.dataset.name, "views": args.views, "mirrored": args.mirrored, "indices": found}
+    content = {"dataset": args.dataset.name, "views": args.views, "headings": args.headings}
+    content |= {"heading_std_deg": args.heading_std, "mirrored": args.mirrored, "indices": found}
     write_bytes_atomically(args.out / METRICS, (json.dumps(content, indent=1) + "\n").encode())
     print(f"written: {args.out}")
 
@@ -213,6 +281,14 @@ def main() -> int:
     parser.add_argument(
         "--views", nargs=2, choices=VIEWS, default=["drone", "satellite"], metavar=("QUERY", "GALLERY"),
         help="default: drone satellite",
+    )  # fmt: skip
+    parser.add_argument(
+        "--headings", type=int, default=1, choices=range(1, 37), metavar="N",
+        help="describe each query at N headings and take the most similar; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--heading-std", type=float, metavar="DEG",
+        help="turn queries north up by their headings, with errors of this standard deviation, as of a compass",
     )  # fmt: skip
     parser.add_argument("--mirrored", action="store_true", help="add the descriptor of the mirror image")
     return run_command(_NAME, _run, parser.parse_args())

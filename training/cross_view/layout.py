@@ -26,6 +26,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,9 +36,12 @@ from vloc_ros.storage.images import SUFFIXES
 from vloc_ros.storage.text import number_of
 
 TRAIN, TEST = "train", "test"
-VIEWS = ("drone", "satellite", "street", "google")
+# a level view is a drone's that gravity and altitude have laid on the ground
+DRONE, LEVEL = "drone", "level"
+VIEWS = (DRONE, "satellite", "street", "google", LEVEL)
 POSITIONS = "positions.csv"
 POSITION_COLUMNS = ("file", "x_m", "y_m", "side_m", "region", "site")
+HEADING = "heading_deg"  # an optional column
 
 
 def name_view_folder(split: str, view: str, *, is_query: bool) -> str:
@@ -56,6 +60,7 @@ class ViewImages:
             without a table of positions.
         regions: (N,) str region of each; empty where not known.
         sites: (N,) str part of the region; empty where not known.
+        headings_deg: (N,) float64 bearing of the upper edge of each, clockwise from +y; NaN where not known.
     """
 
     paths: tuple[Path, ...]
@@ -63,6 +68,7 @@ class ViewImages:
     ground: Array
     regions: Array
     sites: Array
+    headings_deg: Array
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -70,6 +76,7 @@ class ViewImages:
     def select(self, kept: Array) -> ViewImages:
         """Some images."""
         parts = (self.places[kept], self.ground[kept], self.regions[kept], self.sites[kept])
+        parts = (*parts, self.headings_deg[kept])
         return ViewImages(tuple(self.paths[i] for i in kept), *parts)
 
     @property
@@ -128,7 +135,8 @@ def read_views(dataset: Path, split: str, view: str, *, is_query: bool) -> ViewI
         )
     names = np.array([path.parent.name for path in paths])
     empty = np.full(len(paths), "", names.dtype)
-    images = ViewImages(tuple(paths), names, np.full((len(paths), 3), np.nan), empty, empty)
+    unknown = np.full((len(paths), 3), np.nan)
+    images = ViewImages(tuple(paths), names, unknown, empty, empty, unknown[:, 0])
     return _with_positions(images, root) if (root / POSITIONS).is_file() else images
 
 
@@ -152,14 +160,24 @@ def _with_positions(images: ViewImages, root: Path) -> ViewImages:
     found = [rows[name] for name in names]
     return replace(
         images,
-        ground=np.array([ground for ground, _, _ in found]),
-        regions=np.array([region for _, region, _ in found]),
-        sites=np.array([site for _, _, site in found]),
+        ground=np.array([row.ground for row in found]),
+        regions=np.array([row.region for row in found]),
+        sites=np.array([row.site for row in found]),
+        headings_deg=np.array([row.heading_deg for row in found]),
     )
 
 
-def read_positions(path: Path) -> dict[str, tuple[tuple[float, float, float], str, str]]:
-    """Ground, region and site by file, of a table of positions.
+class PositionRow(NamedTuple):
+    """A row of a table of positions, see `ViewImages`."""
+
+    ground: tuple[float, float, float]
+    region: str
+    site: str
+    heading_deg: float
+
+
+def read_positions(path: Path) -> dict[str, PositionRow]:
+    """The rows of a table of positions by file.
 
     Raises:
         InputError: it has other columns, a file twice, a number that is not finite, or a side that is not positive.
@@ -167,19 +185,36 @@ def read_positions(path: Path) -> dict[str, tuple[tuple[float, float, float], st
     try:
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != POSITION_COLUMNS:
-                raise InputError(f"{path}: has the columns {reader.fieldnames}, expected {','.join(POSITION_COLUMNS)}")
+            if tuple(reader.fieldnames or ()) not in (POSITION_COLUMNS, (*POSITION_COLUMNS, HEADING)):
+                raise InputError(
+                    f"{path}: has the columns {reader.fieldnames}, expected {','.join(POSITION_COLUMNS)}, and perhaps "
+                    f"{HEADING} as the last"
+                )
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
-    found = dict[str, tuple[tuple[float, float, float], str, str]]()
+    found = dict[str, PositionRow]()
     for number, row in enumerate(rows, start=2):
         if row["file"] in found:
             raise InputError(
                 f"{path}, line {number}: {row['file']} is there twice, expected one row of each; remove one"
             )
-        found[row["file"]] = _read_ground(path, number, row), row["region"] or "", row["site"] or ""
+        ground, heading_deg = _read_ground(path, number, row), _read_heading(path, number, row)
+        found[row["file"]] = PositionRow(ground, row["region"] or "", row["site"] or "", heading_deg)
     return found
+
+
+def _read_heading(path: Path, number: int, row: dict[str, str]) -> float:
+    """NaN where it is not known."""
+    if not (text := row.get(HEADING)):
+        return math.nan
+    try:
+        heading_deg = number_of(text)
+    except ValueError:
+        heading_deg = math.inf
+    if not math.isfinite(heading_deg):
+        raise InputError(f"{path}, line {number}: {HEADING} is {text!r}, expected degrees, or nothing; correct it")
+    return heading_deg
 
 
 def _read_ground(path: Path, number: int, row: dict[str, str]) -> tuple[float, float, float]:

@@ -24,12 +24,19 @@ from training.place_recognition.geolocalization.losses import triplet_loss
 
 
 def overlap_contrastive_loss(
-    queries: Tensor, gallery: Tensor, overlap: Tensor, *, scale: Tensor, min_overlap: float, smoothing: float = 0.0
+    queries: Tensor,
+    gallery: Tensor,
+    overlap: Tensor,
+    *,
+    scale: Tensor,
+    min_overlap: float,
+    max_negative: float = 0.0,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Symmetric InfoNCE (van den Oord et al. 2018) with several positives, weighted by their overlap.
 
     The targets of a query are its overlaps, normalised to sum 1, as in listwise ranking; likewise those of a view of
-    the gallery. Pairs that overlap less than positives do are neither.
+    the gallery. Pairs that overlap less than positives do, and more than negatives, are neither.
 
     Args:
         queries: (Q, D) of length 1.
@@ -37,12 +44,13 @@ def overlap_contrastive_loss(
         overlap: (Q, G) 0 to 1.
         scale: inverse temperature.
         min_overlap: of positives.
+        max_negative: largest overlap of negatives.
         smoothing: share of the targets that is spread over all that is compared.
     """
     with torch.autocast(queries.device.type, enabled=False):
         logits = scale.float() * queries.float() @ gallery.float().T
     positive = overlap >= max(min_overlap, 1e-6)
-    logits = logits.masked_fill((overlap > 0) & ~positive, -torch.inf)
+    logits = logits.masked_fill((overlap > max_negative) & ~positive, -torch.inf)
     wanted = overlap * positive
     return (_cross_entropy(logits, wanted, smoothing) + _cross_entropy(logits.T, wanted.T, smoothing)) / 2
 

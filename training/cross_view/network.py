@@ -80,6 +80,15 @@ class FusionEncoder(ImageEncoder):
         return F.normalize(self.output(self.pool(self.extract_local(images))).float(), dim=-1)
 
 
+class DiscNetwork(PlaceNetwork):
+    """A network that sees only the disc that touches the edges of an image: at every heading the same ground."""
+
+    def extract_local(self, images: Tensor) -> Tensor:
+        """(B, C, h, w) local features of (B, 3, H, W) images; beyond the disc all is mean grey."""
+        y, x = (torch.linspace(1 / n - 1, 1 - 1 / n, n, device=images.device) for n in images.shape[2:])
+        return super().extract_local(images * (y[:, None] ** 2 + x**2 <= 1))
+
+
 class CrossViewNetwork(nn.Module):
     """An encoder, and what only its training needs: a temperature, and a projection to each teacher's descriptors.
 
@@ -101,7 +110,7 @@ class CrossViewNetwork(nn.Module):
         self.encoder: ImageEncoder = (
             FusionEncoder(config.fusion)
             if config.encoder == FUSION
-            else PlaceNetwork(config.network, pretrained=pretrained)
+            else (DiscNetwork if config.disc else PlaceNetwork)(config.network, pretrained=pretrained)
         )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.loss.temperature)))
         self.heads = nn.ModuleDict({name: nn.Linear(self.encoder.dimension, n) for name, n in teachers.items()})

@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.cross_view.config import CrossViewFitConfig
+from training.cross_view.config import CrossViewConfig, CrossViewFitConfig
+from training.cross_view.headings import turn_image
 from training.cross_view.layout import ViewImages
-from training.data.view_augmentation import ViewAugmentationConfig
 from training.place_recognition.geolocalization.batches import augment
 from training.place_recognition.geolocalization.images import ImageStore
 from vloc_ros.core.errors import InputError
@@ -101,7 +101,9 @@ class PairMiner:
         """
         rng = np.random.default_rng([fit.seed, epoch])
         pairs = [self._draw_pair(query, rng) for query in rng.permutation(self.queries).tolist()]
-        if fit.hard > 1:
+        if fit.regions:
+            pairs = self._join_regions(pairs, fit, rng)
+        elif fit.hard > 1:
             shown = np.array([view for _, view in pairs])
             pairs = self._group(pairs, describe(np.unique(shown)), shown, fit.hard)
         wanted = np.resize(np.arange(len(pairs)), (count, min(fit.pairs, len(pairs))))
@@ -114,6 +116,16 @@ class PairMiner:
         """A view that shows the query's ground, by chance in proportion to the overlap."""
         near, overlap = self._positives[query]
         return query, int(rng.choice(near, p=overlap / overlap.sum()))
+
+    def _join_regions(
+        self, pairs: list[tuple[int, int]], fit: CrossViewFitConfig, rng: np.random.Generator
+    ) -> list[tuple[int, int]]:
+        """The pairs in another order, so that a batch is of few regions: what lies near is like it, and a negative."""
+        of = self._gallery.regions[[view for _, view in pairs]]
+        share = max(1, fit.pairs // fit.regions)
+        parts = [np.flatnonzero(of == name) for name in np.unique(of)]
+        parts = [part[first : first + share] for part in parts for first in range(0, len(part), share)]
+        return [pairs[i] for number in rng.permutation(len(parts)) for i in parts[number]]
 
     def _group(self, pairs: list[tuple[int, int]], found: Array, shown: Array, hard: int) -> list[tuple[int, int]]:
         """The pairs in another order: each group of `hard` begins with one, and the negatives most like it follow.
@@ -145,9 +157,7 @@ def load_pairs(
     key: ViewPairKey,
     *,
     preprocessing: Preprocessing,
-    augmentation: ViewAugmentationConfig,
-    seed: int,
-    turned: bool,
+    config: CrossViewConfig,
 ) -> PairBatch:
     """The batch of a key; its augmentation depends on (seed, epoch, number) alone.
 
@@ -155,21 +165,30 @@ def load_pairs(
         sides: queries and gallery, and where their images are.
         key: which.
         preprocessing: of the network.
-        augmentation: how much.
-        seed: of the training.
-        turned: whether each image is turned by a random quarter.
+        config: how much, and the seed.
     """
-    rng = np.random.default_rng([seed, key.epoch, key.number, 1])
-    mirrored = bool(rng.uniform() < augmentation.mirror)
+    rng = np.random.default_rng([config.fit.seed, key.epoch, key.number, 1])
+    mirrored = bool(rng.uniform() < config.augmentation.mirror)
+    headings_deg = sides[0][0].headings_deg[list(key.queries)]
     made = []
-    for (_, store), numbers in zip(sides, (key.queries, key.gallery), strict=True):
+    for (_, store), numbers, angles in zip(
+        sides, (key.queries, key.gallery), _draw_turns(headings_deg, config, rng), strict=True
+    ):
         images = []
-        for i in numbers:
+        for i, angle in zip(numbers, angles, strict=True):
             image, width = store.read(i)
-            turns = int(rng.integers(4)) if turned else 0
-            image = np.ascontiguousarray(np.rot90(image, turns))
-            images.append(augment(image, width, preprocessing, augmentation, rng, mirrored=mirrored))
+            turned = turn_image(image, angle)
+            images.append(augment(turned, width, preprocessing, config.augmentation, rng, mirrored=mirrored))
         made.append(torch.from_numpy(np.stack(images)))
     views = np.array([key.queries, key.gallery], np.int64)
     overlap = sides[0][0].select(views[0]).overlap(sides[1][0].select(views[1]))
     return PairBatch(*made, torch.from_numpy(overlap), torch.from_numpy(views))
+
+
+def _draw_turns(headings_deg: Array, config: CrossViewConfig, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Degrees that each query and each view of the gallery is turned by, of (P,) headings of queries."""
+    quarters = 90.0 * rng.integers(4, size=(2, len(headings_deg)))
+    if not config.heading_deg:
+        return (quarters[0], quarters[1]) if config.turned else (0 * quarters[0], 0 * quarters[1])
+    off = rng.uniform(-config.heading_deg, config.heading_deg, len(headings_deg))
+    return quarters[0] - headings_deg + off, quarters[0]

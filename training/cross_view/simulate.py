@@ -18,7 +18,8 @@
 
 Towns of train and test differ. A town's tiles are squares of its orthophoto, a place each, which overlap by three
 quarters: wherever a drone is, some tile shows most of what it sees. Drone images are of other days: other cars, a tilt,
-any heading. Those of test are by day, in winter and at night, which is the first part of their names.
+any heading. Those of test are by day, in winter and at night, which is the first part of their names. The view `level`
+has the same images, laid on the ground by gravity and altitude as an IMU and a barometer measure them.
 """
 
 from __future__ import annotations
@@ -34,28 +35,61 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.cross_view.layout import POSITION_COLUMNS, POSITIONS, TEST, TRAIN, name_view_folder
+from training.cross_view.layout import (
+    DRONE,
+    HEADING,
+    LEVEL,
+    POSITION_COLUMNS,
+    POSITIONS,
+    TEST,
+    TRAIN,
+    name_view_folder,
+)
 from training.data.aerial_views import hover, photograph_town
 from training.framework.command import make_parser, run_command
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.geo.ground_images import GroundImage
 from vloc_ros.progress import bar
 from vloc_ros.simulation.lighting import CLEAR_DAY, NIGHT
 from vloc_ros.simulation.render import render
 from vloc_ros.simulation.scene import World
-from vloc_ros.simulation.town import in_season, with_other_cars
+from vloc_ros.simulation.town import SEASONS, in_season, with_other_cars
 from vloc_ros.simulation.world import make_world
 
 _NAME = "cross_view.simulate"
 SIDE_M, STEP_M, PIXELS = 48.0, 12.0, 192
+_CAMERA = Camera("PINHOLE", PIXELS, PIXELS, (float(PIXELS), float(PIXELS), PIXELS / 2, PIXELS / 2))
 _GROUND_SIZE_M = 0.25
 # height over ground relative to the side of a view, and its spread; towns lie this far apart in the table of positions
 _HEIGHTS, _TILT_RAD, _APART_M = (0.85, 1.15), 0.12, 5000.0
 SEEDS = {TRAIN: 71000, TEST: 74000}
 # drone images of a town, by condition
-COUNTS: Mapping[str, Mapping[str, int]] = {TRAIN: {"day": 100}, TEST: {"day": 40, "winter": 10, "night": 20}}
+COUNTS: Mapping[str, Mapping[str, int]] = {
+    TRAIN: {"day": 60, "autumn": 20, "winter": 30, "night": 40},
+    TEST: {"day": 40, "winter": 20, "night": 20},
+}
+# what an IMU and a barometer know: standard deviation of each tilt angle, and of the altitude relative to itself
+_GRAVITY_STD_RAD, _ALTITUDE_STD = 0.015, 0.025
+
+
+@dataclass(frozen=True, slots=True)
+class _Flown:
+    """A drone image: its path below the split's folder, the pixels, and the ground that it shows.
+
+    Attributes:
+        level: the same laid on the ground, see `lay_on_ground`; its file has the same name.
+        heading_deg: bearing of the image's upper edge on the ground.
+    """
+
+    name: Path
+    image: Array
+    level: Array
+    x: float
+    y: float
+    side_m: float
+    heading_deg: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +119,15 @@ def export_towns(out: Path, split: str, towns: int) -> int:
         for tile in laid:
             path = folder / name_view_folder(split, "satellite", is_query=False) / tile.name / f"{tile.name}.jpg"
             _write_image(path, _cut(ground, tile))
-            rows.append(_describe(path.relative_to(folder), number, tile.x, tile.y, SIDE_M))
-        for path, image, x, y, side_m in _fly(world, laid, split, number):
-            _write_image(folder / path, image)
-            rows.append(_describe(path, number, x, y, side_m))
+            rows.append(_describe(path.relative_to(folder), number, (tile.x, tile.y, SIDE_M, 0.0)))
+        for flown in _fly(world, laid, split, number):
+            for view, image, side_m in ((DRONE, flown.image, flown.side_m), (LEVEL, flown.level, SIDE_M)):
+                path = Path(name_view_folder(split, view, is_query=True), flown.name)
+                _write_image(folder / path, image)
+                rows.append(_describe(path, number, (flown.x, flown.y, side_m, flown.heading_deg)))
     with (folder / POSITIONS).open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(POSITION_COLUMNS)
+        writer.writerow((*POSITION_COLUMNS, HEADING))
         writer.writerows(rows)
     return tiles
 
@@ -117,33 +153,61 @@ def _cut(ground: GroundImage, tile: _Tile) -> Array:
     return np.asarray(cv2.resize(ground.image[top : top + side, left : left + side], (PIXELS, PIXELS)))
 
 
-def _fly(world: World, tiles: list[_Tile], split: str, town: int) -> Iterator[tuple[Path, Array, float, float, float]]:
-    """Path below the split's folder, image, and position and side in metres of each drone image of a town."""
-    camera = Camera("PINHOLE", PIXELS, PIXELS, (float(PIXELS), float(PIXELS), PIXELS / 2, PIXELS / 2))
+def _fly(world: World, tiles: list[_Tile], split: str, town: int) -> Iterator[_Flown]:
+    """The drone images of a town."""
     middles = np.array([[tile.x, tile.y] for tile in tiles])
     low, high = middles.min(axis=0), middles.max(axis=0)
-    folder = name_view_folder(split, "drone", is_query=True)
     for condition, count in COUNTS[split].items():
         seed = SEEDS[split] + 100 * town
-        today = with_other_cars(in_season(world, condition) if condition == "winter" else world, seed)
+        today = with_other_cars(in_season(world, condition) if condition in SEASONS else world, seed)
         rng = np.random.default_rng([seed, zlib.crc32(condition.encode())])
         lighting = NIGHT if condition == "night" else replace(CLEAR_DAY, vignetting=0.0)
         for k in range(count):
             x, y = rng.uniform(low, high)
             side_m = SIDE_M * float(rng.uniform(*_HEIGHTS))
             pose = hover(rng, np.array([x, y, side_m]), tilt_rad=_TILT_RAD)
-            image = render(today, camera, pose, lighting=lighting, seed=seed + k)
+            image = render(today, _CAMERA, pose, lighting=lighting, seed=seed + k)
+            axis, up = pose.rotation[:, 2], -pose.rotation[:, 1]
             # where the optical axis meets the ground
-            axis = pose.rotation[:, 2]
             middle = x + side_m * axis[0] / -axis[2], y + side_m * axis[1] / -axis[2]
             nearest = tiles[int(np.linalg.norm(middles - middle, axis=1).argmin())]
-            yield Path(folder, nearest.name, f"{condition}-{town:03}-{k:04}.jpg"), image, *middle, side_m
+            name = Path(nearest.name, f"{condition}-{town:03}-{k:04}.jpg")
+            level = lay_on_ground(image, pose, seed=seed + k)
+            yield _Flown(name, image, level, *middle, side_m, float(np.degrees(np.arctan2(up[0], up[1]))))
 
 
-def _describe(path: Path, town: int, x: float, y: float, side_m: float) -> list[str]:
-    """A row of the table of positions; a site is a quarter of a town."""
+def lay_on_ground(image: Array, pose: Pose, *, seed: int) -> Array:
+    """A drone's image seen from straight above, `SIDE_M` of ground, by what its IMU and barometer say.
+
+    The middle and the direction of the upper edge stay. The heading is not used. Ground beyond the image is mirrored.
+
+    Args:
+        image: (192, 192, 3) uint8.
+        pose: the true one, in the map; gravity and altitude are measured with errors.
+        seed: of the errors.
+    """
+    rng = np.random.default_rng([seed, 4])
+    error = Pose.from_rotation_vector([*rng.normal(0.0, _GRAVITY_STD_RAD, 2), 0.0], np.zeros(3))
+    down = pose.rotation.T @ error.rotation @ np.array([0.0, 0.0, -1.0])
+    altitude_m = float(pose.translation[2] * (1.0 + rng.normal(0.0, _ALTITUDE_STD)))
+    backward = np.array([0.0, 1.0, 0.0]) - down[1] * down
+    backward /= np.linalg.norm(backward)
+    right, middle = np.cross(backward, down), np.array([0.0, 0.0, altitude_m / down[2]])
+    size_m = SIDE_M / PIXELS
+    corner = middle - (right + backward) * (PIXELS - 1) / 2 * size_m
+    ground = np.column_stack([right * size_m, backward * size_m, corner])
+    focal = float(PIXELS)
+    to_pixels = np.array([[focal, 0.0, PIXELS / 2 - 0.5], [0.0, focal, PIXELS / 2 - 0.5], [0.0, 0.0, 1.0]]) @ ground
+    flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REFLECT_101
+    return np.asarray(cv2.warpPerspective(image, to_pixels, (PIXELS, PIXELS), flags=flags, borderMode=border))
+
+
+def _describe(path: Path, town: int, ground: tuple[float, float, float, float]) -> list[str]:
+    """A row of the table of positions: x, y, side and heading; a site is a quarter of a town."""
+    x, y, side_m, heading_deg = ground
     site = f"town{town:03}-{'E' if x > 60 else 'W'}{'N' if y > 60 else 'S'}"
-    return [path.as_posix(), f"{x + town * _APART_M:.3f}", f"{y:.3f}", f"{side_m:.3f}", f"town{town:03}", site]
+    place = [f"{x + town * _APART_M:.3f}", f"{y:.3f}", f"{side_m:.3f}"]
+    return [path.as_posix(), *place, f"town{town:03}", site, f"{heading_deg:.2f}"]
 
 
 def _write_image(path: Path, image: Array) -> None:

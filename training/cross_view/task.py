@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from training.cross_view.config import FUSION, TRIPLET, CrossViewConfig
-from training.cross_view.layout import ViewImages
+from training.cross_view.headings import turn_image
+from training.cross_view.layout import HEADING, POSITIONS, ViewImages
 from training.cross_view.losses import cosine_distillation_loss, hardest_triplet_loss, overlap_contrastive_loss
 from training.cross_view.network import CrossViewNetwork
 from training.cross_view.pairs import PairBatch, PairMiner, ViewPairKey, load_pairs
@@ -35,12 +36,13 @@ from training.place_recognition.encoders import InitialWeights, load_pretrained_
 from training.place_recognition.geolocalization.backbones import make_preprocessing
 from training.place_recognition.geolocalization.images import ImageStore
 from training.place_recognition.geolocalization.network import PlaceNetwork
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
 
 _AT_ONCE = 16
 # images whose principal components the projection starts with
-_FIRST_LOOK = 300
+_FIRST_LOOK = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,11 +104,12 @@ class CrossViewTask(TrainingTask[CrossViewNetwork, ViewPairKey, PairBatch]):
             initial: of the backbone.
 
         Raises:
-            InputError: no query has a positive.
+            InputError: no query has a positive, or headings or regions are needed and not known.
         """
         self.config, self._initial, self._train, self._val = config, initial, train, val
         self.preprocessing = make_view_preprocessing(config)
         self.miner = PairMiner(train[0].images, train[1].images, min_overlap=config.loss.min_overlap)
+        _check_known(train, config)
 
     def build_network(self) -> CrossViewNetwork:
         """The network with random weights."""
@@ -143,9 +146,7 @@ class CrossViewTask(TrainingTask[CrossViewNetwork, ViewPairKey, PairBatch]):
             ((self._train[0].images, self._train[0].store), (self._train[1].images, self._train[1].store)),
             key,
             preprocessing=self.preprocessing,
-            augmentation=self.config.augmentation,
-            seed=self.config.fit.seed,
-            turned=self.config.turned,
+            config=self.config,
         )
 
     def loss(self, network: CrossViewNetwork, batch: PairBatch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -160,6 +161,7 @@ class CrossViewTask(TrainingTask[CrossViewNetwork, ViewPairKey, PairBatch]):
                 batch.overlap,
                 scale=network.log_scale.clamp(max=5.0).exp(),
                 min_overlap=config.min_overlap,
+                max_negative=config.max_negative,
                 smoothing=config.smoothing,
             )
             losses = {config.kind: contrastive}
@@ -173,7 +175,7 @@ class CrossViewTask(TrainingTask[CrossViewNetwork, ViewPairKey, PairBatch]):
         return losses
 
     def validate(self, network: CrossViewNetwork) -> Mapping[str, float]:
-        """Scores of the places held out; none where none are."""
+        """Scores of the places held out, turned north up where trained so; none where none are."""
         if self._val is None:
             return {}
         queries, gallery = self._val
@@ -205,14 +207,32 @@ class CrossViewTask(TrainingTask[CrossViewNetwork, ViewPairKey, PairBatch]):
         network.train(training)
         return found
 
+    def _turn_north(self, side: Side, i: int) -> Array:
+        image, heading_deg = side.store.read(i)[0], float(side.images.headings_deg[i])
+        return turn_image(image, -heading_deg) if self.config.heading_deg else image
+
     @torch.no_grad()
     def _run(self, part: Any, network: nn.Module, side: Side, which: Sequence[int] | Array) -> Array:
         """The results of a network or a part of it for some images, one batch after the other."""
         device, found = next(network.parameters()).device, []
         for first in range(0, len(which), _AT_ONCE):
-            some = [self.preprocessing.apply(side.store.read(int(i))[0]) for i in which[first : first + _AT_ONCE]]
+            some = [self.preprocessing.apply(self._turn_north(side, int(i))) for i in which[first : first + _AT_ONCE]]
             found.append(part(torch.from_numpy(np.stack(some)).to(device)).float().cpu().numpy())
         return np.concatenate(found)
+
+
+def _check_known(sides: tuple[Side, Side], config: CrossViewConfig) -> None:
+    """Raise InputError where a parameter needs headings or regions that the data set does not say."""
+    if config.heading_deg and np.isnan(np.concatenate([side.images.headings_deg for side in sides])).any():
+        raise InputError(
+            f"a training image has no heading, which heading_deg={config.heading_deg:g} needs: add the column "
+            f"{HEADING} to {POSITIONS}, or set heading_deg=0"
+        )
+    if config.fit.regions and not all(sides[1].images.regions):
+        raise InputError(
+            f"a view of the gallery has no region, which fit.regions={config.fit.regions} needs: fill the column "
+            f"region of {POSITIONS}, or set fit.regions=0"
+        )
 
 
 def _spread(count: int, wanted: int) -> Array:

@@ -16,9 +16,9 @@
 
   python -m training.cross_view.train_hierarchy DATASET --index MODEL --out DIR [--seeds 3]
 
-The classifiers learn the gallery of the test split, each view at four headings, as a map would be; queries are only for
-the scores. DATASET needs positions.csv with regions and sites. DIR gets metrics.json and the weights of each seed. The
-classifiers are no default: what wins on held-out queries is in metrics.json, beside chance.
+The classifiers learn the gallery of the test split, each view at eight headings, as a map would be; queries are only
+for the scores. DATASET needs positions.csv with regions and sites. DIR gets metrics.json and the weights of each seed.
+The classifiers are no default: what wins on held-out queries is in metrics.json, beside chance.
 """
 
 from __future__ import annotations
@@ -41,22 +41,11 @@ from training.cross_view.layout import TEST, TRAIN, VIEWS, ViewImages, read_view
 from training.framework.command import make_parser, run_command
 from training.place_recognition.geolocalization.teachers import open_index
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.retrieval.query_views import SizedEncoder
 from vloc_ros.progress import bar
 from vloc_ros.storage.atomic import write_bytes_atomically
-from vloc_ros.storage.images import read_image
 
 _NAME = "cross_view.train_hierarchy"
-_PRESET = "hierarchy"
-
-
-def describe_turned(images: ViewImages, encoder: SizedEncoder) -> Array:
-    """(4 N, D) descriptors of each image at four headings, one after the other."""
-    found = []
-    for path in bar(images.paths, description="describing at four headings", total=len(images)):
-        image = read_image(path)
-        found += [encoder.encode([np.ascontiguousarray(np.rot90(image, k))])[0] for k in range(4)]
-    return np.stack(found)
+_PRESET, _HEADINGS = "hierarchy", 8
 
 
 def score_tiles(scores: Array, tree: PlaceTree, queries: ViewImages, gallery: ViewImages) -> dict[str, float]:
@@ -89,8 +78,9 @@ def _run(args: argparse.Namespace) -> None:
     queries, gallery = (read_views(args.dataset, args.split, v, is_query=k == 0) for k, v in enumerate(args.views))
     tree = PlaceTree.of(gallery.places, gallery.sites, gallery.regions)
     encoder = open_index(args.index, gallery.paths)
-    ours, theirs = describe(queries, encoder, progress=bar), describe_turned(gallery, encoder)
-    tiles = np.repeat(tree.number(gallery.places), 4)
+    ours = describe(queries, encoder, progress=bar)[:, 0]
+    theirs = describe(gallery, encoder, headings=_HEADINGS, progress=bar).reshape(-1, ours.shape[1])
+    tiles = np.repeat(tree.number(gallery.places), _HEADINGS)
     counts = {"region": len(tree.regions), "site": len(tree.sites), "tile": len(tree.tiles)}
     chance = {name: 1.0 / count for name, count in counts.items() if name != "tile"}
     chance["tile"] = float(queries.is_shown_by(gallery).mean())

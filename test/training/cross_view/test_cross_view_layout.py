@@ -65,6 +65,18 @@ def test_a_bad_table_of_positions_is_refused(tmp_path: Path, old: str, new: str)
         read_views(tmp_path, "test", "drone", is_query=True)
 
 
+def test_headings_are_an_optional_column(tmp_path: Path) -> None:
+    assert np.isnan(read_views(write_dataset(tmp_path / "a"), "train", "drone", is_query=True).headings_deg).all()
+    write_dataset(tmp_path / "b", positions=True, headings=True)
+    path = tmp_path / "b" / "train" / POSITIONS
+    path.write_text(path.read_text().replace(",s1,10.0", ",s1,", 1))
+    found = read_views(tmp_path / "b", "train", "drone", is_query=True).headings_deg
+    np.testing.assert_equal(found[:7], [0, 0, 0, np.nan, 10, 10, 20])
+    path.write_text(path.read_text().replace(",s1,10.0", ",s1,north", 1))
+    with pytest.raises(InputError, match="north"):
+        read_views(tmp_path / "b", "train", "drone", is_query=True)
+
+
 def test_a_view_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="street"):
         read_views(write_dataset(tmp_path), "test", "street", is_query=True)

@@ -41,6 +41,16 @@ def test_pairs_that_overlap_little_are_neither() -> None:
     assert torch.isfinite(rows.grad).all()
 
 
+def test_negatives_may_share_some_ground() -> None:
+    rows, overlap = torch.eye(2), torch.tensor([[1.0, 0.3], [0.3, 1.0]])
+    left_out, apart = (
+        overlap_contrastive_loss(rows, rows, overlap, scale=ONE, min_overlap=0.5, max_negative=most)
+        for most in (0.2, 0.3)
+    )
+    assert left_out.item() == pytest.approx(0.0)
+    assert apart.item() == pytest.approx(math.log1p(math.exp(-1.0)))
+
+
 def test_a_batch_without_positives_adds_nothing() -> None:
     assert overlap_contrastive_loss(torch.eye(2), torch.eye(2), torch.zeros(2, 2), scale=ONE, min_overlap=0.2) == 0
 

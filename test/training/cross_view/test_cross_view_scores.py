@@ -19,9 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cross_view_world import write_dataset
 
-from training.cross_view.evaluate import Retrieval
-from training.cross_view.layout import ViewImages
+from training.cross_view.evaluate import Retrieval, compare, draw_north_turns
+from training.cross_view.headings import turn_image
+from training.cross_view.layout import ViewImages, read_views
 from training.cross_view.scores import average_precision, recall_curve, score_retrieval
 from vloc_ros.core.errors import InputError
 
@@ -43,7 +45,7 @@ def test_queries_without_a_right_view_are_left_out() -> None:
     def views(*places: str) -> ViewImages:
         names, count = np.array(places), len(places)
         unknown = np.full(count, "")
-        return ViewImages(tuple(map(Path, places)), names, np.full((count, 3), np.nan), unknown, unknown)
+        return ViewImages(tuple(map(Path, places)), names, np.full((count, 3), np.nan), unknown, unknown, unknown)
 
     retrieval = Retrieval(views("a", "b", "c"), views("c", "a"), np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]))
     kept = retrieval.select_answerable()
@@ -51,6 +53,32 @@ def test_queries_without_a_right_view_are_left_out() -> None:
     assert (kept.score()["queries"], kept.score()["R@1"]) == (2, 0.5)
     with pytest.raises(InputError):
         replace(retrieval, gallery=views("d", "e")).select_answerable()
+
+
+def test_the_most_similar_headings_count() -> None:
+    queries = np.array([[[1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.0], [0.6, 0.8]]])
+    gallery = np.array([[[1.0, 0.0]], [[0.0, -1.0]]])
+    assert compare(queries, gallery) == pytest.approx(np.array([[1.0, 0.0], [0.6, 0.0]]))
+
+
+def test_a_compass_turns_images_north(tmp_path: Path) -> None:
+    images = read_views(write_dataset(tmp_path, positions=True, headings=True), "test", "drone", is_query=True)
+    off = draw_north_turns(images, 5.0) + images.headings_deg
+    assert 2.0 < off.std() < 8.0
+    assert draw_north_turns(images, 0.0) == pytest.approx(-images.headings_deg)
+    with pytest.raises(InputError, match="heading"):
+        draw_north_turns(replace(images, headings_deg=np.full(len(images), np.nan)), 5.0)
+
+
+def test_an_image_is_turned_counter_clockwise_about_its_middle() -> None:
+    image = np.zeros((61, 61), np.uint8)
+    image[5:11, 28:33] = 255  # at the top
+    assert (turn_image(image, 90.0) == np.rot90(image)).all()
+    assert (turn_image(image, -360.0) == image).all()
+    turned = turn_image(turn_image(image, 30.0), 60.0)
+    assert abs(turned.astype(int) - np.rot90(image)).mean() < 2.0
+    wide = image[:, 10:]
+    assert turn_image(wide, 90.0).shape == wide.shape
 
 
 def test_one_percent_takes_one_rank_more() -> None:

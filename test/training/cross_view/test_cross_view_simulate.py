@@ -21,8 +21,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.cross_view import simulate
 from training.cross_view.layout import POSITIONS, TEST
-from training.cross_view.simulate import SIDE_M, STEP_M, _cut, _lay_tiles, export_towns
+from training.cross_view.simulate import PIXELS, SIDE_M, STEP_M, _cut, _lay_tiles, export_towns, lay_on_ground
+from training.data.aerial_views import hover
 from vloc_ros.core.errors import InputError
 from vloc_ros.geo.ground_images import GroundImage
 
@@ -51,6 +53,25 @@ def test_a_tile_shows_the_ground_at_its_place() -> None:
         _, green, red = _cut(ground, tile).reshape(-1, 3).mean(axis=0)
         assert LEFT_M + 2 * SIZE_M * red == pytest.approx(tile.x, abs=0.6)
         assert TOP_M - SIDE_PX * SIZE_M + 2 * SIZE_M * green == pytest.approx(tile.y, abs=0.6)
+
+
+@pytest.mark.parametrize(("x", "y"), [(0.0, 0.0), (-9.0, 12.0), (14.0, 5.0)])
+def test_a_level_image_shows_the_ground_from_straight_above(
+    monkeypatch: pytest.MonkeyPatch, x: float, y: float
+) -> None:
+    for name in ("_GRAVITY_STD_RAD", "_ALTITUDE_STD"):
+        monkeypatch.setattr(simulate, name, 0.0)
+    pose = hover(np.random.default_rng(1), np.array([0.0, 0.0, 45.0]), tilt_rad=0.2)
+    axis, up = pose.rotation[:, 2], -pose.rotation[:2, 1]
+    middle, up = 45.0 * axis[:2] / -axis[2], up / np.linalg.norm(up)
+    right = np.array([up[1], -up[0]])
+    seen = pose.inverse().apply(np.array([[*(middle + x * right + y * up), 0.0]]))[0]
+    rows, columns = np.mgrid[:PIXELS, :PIXELS] + 0.5
+    column, row = PIXELS * (seen[:2] / seen[2] + 0.5)
+    blob = 255 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 18.0)
+    level = lay_on_ground(np.repeat(blob[..., None], 3, axis=2).astype(np.uint8), pose, seed=0)[..., 0].astype(float)
+    found = [(level * part).sum() / level.sum() for part in (columns, rows)]
+    assert (np.array(found) / PIXELS - 0.5) * SIDE_M == pytest.approx([x, -y], abs=0.3)
 
 
 def test_a_split_is_not_written_twice(tmp_path: Path) -> None:

@@ -191,6 +191,7 @@ def test_another_architecture_is_not_resumed(dataset: Path, model: Path, capsys:
     [
         ("--radii", "25", "10"),
         ("--any-size", "--aggregation", "mixvpr"),
+        ("--any-size", "--aggregation", "grid"),
         ("--weights", "missing.pth"),
         ("--backbone", "no-such-network"),
         ("--optimizer", "adagrad"),

@@ -34,6 +34,7 @@ from training.place_recognition.geolocalization.batches import CellGroups, Tuple
 from training.place_recognition.geolocalization.config import (
     CROSSVIT,
     FULL,
+    GRID,
     MIXVPR,
     NETVLAD,
     RANDOM,
@@ -206,6 +207,7 @@ def test_the_margin_makes_the_right_cell_harder() -> None:
         ({"dimension": 0, "stride": 32}, 320),
         ({"dimension": 0, "aggregation": NETVLAD, "clusters": 4}, 448),
         ({"dimension": 24, "aggregation": MIXVPR}, 24),
+        ({"dimension": 0, "aggregation": GRID}, 16 * 112),
         ({"dimension": 0, "backbone": CROSSVIT, "height": 96, "width": 96}, 288),
         ({"dimension": 16, "backbone": "resnet18"}, 16),
     ],

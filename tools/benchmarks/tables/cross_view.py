@@ -22,7 +22,7 @@ from statistics import mean
 from benchmarks.provenance import Figures
 from benchmarks.tables.table import Table, TableSource
 
-_SECTION, _WAY, _BACK = "cross_view", "drone->satellite", "satellite->drone"
+_SECTION, _WAY, _BACK = "cross_view", "there", "back"
 _FIXES = "aerial_fixes"
 
 

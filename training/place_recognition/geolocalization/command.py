@@ -51,6 +51,7 @@ from training.place_recognition.geolocalization.config import (
     COSPLACE,
     FULL,
     GEM,
+    GRID,
     MIXVPR,
     MULTI_SIMILARITY,
     NETVLAD,
@@ -223,7 +224,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = make_training_parser(_NAME, __doc__, presets=PRESETS)
     parser.add_argument("dataset", type=Path, nargs="+", metavar="DATASET", help="with the splits train and val")
     parser.add_argument("--backbone", metavar="NAME", help="efficientnet-lite0, crossvit, or of timm")
-    parser.add_argument("--aggregation", choices=(GEM, NETVLAD, MIXVPR), help=f"default: {GEM}")
+    parser.add_argument("--aggregation", choices=(GEM, NETVLAD, MIXVPR, GRID), help=f"default: {GEM}")
     parser.add_argument(
         "--weights", default=_PRETRAINED, metavar=f"{_PRETRAINED}|{_NONE}|FILE", help="default: %(default)s (ImageNet)"
     )

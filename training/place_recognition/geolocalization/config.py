@@ -26,7 +26,7 @@ from vloc_ros.core.errors import ConfigError
 from vloc_ros.evaluation.place_scores import RECALLS
 
 EFFICIENTNET, CROSSVIT = "efficientnet-lite0", "crossvit"
-GEM, NETVLAD, MIXVPR = "gem", "netvlad", "mixvpr"
+GEM, NETVLAD, MIXVPR, GRID = "gem", "netvlad", "mixvpr", "grid"
 TRIPLET, MULTI_SIMILARITY, COSPLACE = "triplet", "multi_similarity", "cosplace"
 FULL, PARTIAL, RANDOM = "full", "partial", "random"
 STRIDE_PX, CROSSVIT_PATCH_PX = 32, 12
@@ -38,7 +38,7 @@ class NetworkConfig(Checked):
     """A backbone whose local features are aggregated to one descriptor."""
 
     backbone: str = parameter(EFFICIENTNET, f"{EFFICIENTNET}, {CROSSVIT}, or a convolutional network of timm by name")
-    aggregation: str = parameter(GEM, "of the local features", choices=(GEM, NETVLAD, MIXVPR))
+    aggregation: str = parameter(GEM, "of the local features", choices=(GEM, NETVLAD, MIXVPR, GRID))
     stride: int = parameter(16, "stride of the local features, of convolutional backbones", unit="px", low=4, high=32)
     frozen: int = parameter(
         0, "first layers and blocks of a pretrained backbone that are not trained, from the input on", low=0, high=1000

@@ -26,7 +26,7 @@ import torch
 from training.framework.cost import count_cost, count_parameters
 from training.framework.export import Signature, export_network
 from training.place_recognition.export import INPUT, OUTPUT, compare_on
-from training.place_recognition.geolocalization.config import CROSSVIT, MIXVPR, STRIDE_PX, NetworkConfig
+from training.place_recognition.geolocalization.config import CROSSVIT, GRID, MIXVPR, STRIDE_PX, NetworkConfig
 from training.place_recognition.geolocalization.network import ImageEncoder
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
@@ -38,7 +38,7 @@ _MOST_IMAGES, _LARGEST_PX = 1 << 10, 1 << 13
 
 def check_any_size(config: NetworkConfig) -> None:
     """Raise InputError for a network whose weights are of one size of images."""
-    for what in {config.backbone, config.aggregation} & {CROSSVIT, MIXVPR}:
+    for what in {config.backbone, config.aggregation} & {CROSSVIT, GRID, MIXVPR}:
         raise InputError(f"--any-size: {what} has weights for one size of images; leave it out")
 
 

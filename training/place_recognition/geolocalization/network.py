@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from training.place_recognition.aggregation import Gem, MixVpr, NetVlad
 from training.place_recognition.geolocalization.backbones import CROSSVIT_NAME, build_backbone
-from training.place_recognition.geolocalization.config import CROSSVIT, GEM, NETVLAD, NetworkConfig
+from training.place_recognition.geolocalization.config import CROSSVIT, GEM, GRID, NETVLAD, NetworkConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 
@@ -151,6 +151,8 @@ def _build_pool(config: NetworkConfig, channels: int, positions: int) -> tuple[n
         return Gem(config.power), channels
     if config.aggregation == NETVLAD:
         return NetVlad(config.clusters, channels), config.clusters * channels
+    if config.aggregation == GRID:
+        return nn.Flatten(), positions * channels
     mixing = MixVpr(
         channels, positions, layers=config.mixer_layers, projected=config.mixer_channels, rows=config.mixer_rows
     )
