@@ -184,6 +184,24 @@ def test_the_command_turns_a_heading_into_a_yaw_of_the_map() -> None:
             query_from(args, query.view.image, datums)
 
 
+def test_tiles_alone_are_georeferenced_by_points(
+    aerial_map: LandmarkMap, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_map(aerial_map, tmp_path / "map")
+    words = ["map", "georeference", str(tmp_path / "map"), "--out", str(tmp_path / "out")]
+    table, places = tmp_path / "positions.csv", [(0.0, 0.0, 0.0), (40.0, 0.0, 0.0), (0.0, 40.0, 0.0)]
+    table.write_text("name,latitude,longitude\na.jpg,1,2\n")
+    assert main([*words, "--exif", str(table)]) == 1
+    assert "--points" in capsys.readouterr().err
+    moved = Datum(46.8401, -91.9901)
+    rows = [",".join(map(repr, (*one, *map(float, moved.geodetic(np.array(one))[:2])))) for one in places]
+    table.write_text("\n".join(["x,y,z,latitude,longitude", *rows]))
+    assert main([*words, "--points", str(table)]) == 0
+    datum = read_map(tmp_path / "out").scene().datum
+    assert datum is not None
+    np.testing.assert_allclose(moved.local(datum.latitude, datum.longitude)[:2], 0.0, atol=0.01)
+
+
 def test_what_the_command_needs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     words = ["aerial", "locate", str(tmp_path / "none"), "image.jpg"]
     assert main([*words, "--focal-px", "500"]) == 1

@@ -319,7 +319,10 @@ class TileSearch:
     def decide(self, hypotheses: Sequence[TileHypothesis]) -> LocalizationResult:
         """Accept the best hypothesis where its score reaches the threshold."""
         if not hypotheses:
-            reason = "no retrieved tile shows what the view does: another place, or too different a time?"
+            reason = (
+                "no retrieved tile shows what the view does: another place, too different a time, or a wrong focal "
+                "length or altitude?"
+            )
             return LocalizationResult.refused(Status.TOO_FEW_MATCHES, reason)
         leader, evidence = self._lead(hypotheses)
         score = self._model.score(evidence)
