@@ -51,6 +51,8 @@ _SAME_PLACE, _SAME_YAW_RAD = 0.25, 0.35
 # of a scale, against the altitude; and of a yaw, against a compass
 _SCALE_SIGMAS, _LEAST_SCALE, _MOST_YAW_RAD = 3.0, 0.2, 0.6
 _MOST_KEYPOINTS = 8000
+# tiles retrieved of all, over those where a prior expects the view
+_EXPECTED = 2
 # of the ground, in the search for hypotheses
 _COARSE_GROUND = 2500
 
@@ -195,7 +197,7 @@ class TileSearch:
 
     def _hypotheses(self, view: TileView) -> list[TileHypothesis]:
         places, coarse = self._places, list[_Laid]()
-        for place in places.most_similar(view.similarity, count=self._config.retrieval_top_k).tolist():
+        for place in self._retrieve(view):
             size_m, scene = places.ground_size(place), int(places.places.scenes[place])
             radius_m = places.places.extents[place, 0] / 2
             if view.level.ground_size_m is not None:
@@ -212,6 +214,20 @@ class TileSearch:
                 chosen.append(one)
         refined = [self._refine(one) for one in chosen[:_REFINED]]
         return [one for one in refined if one is not None]
+
+    def _retrieve(self, view: TileView) -> list[int]:
+        """The tiles that resemble a view most, and some of those where it is expected.
+
+        The former are the same with a prior as without: poses elsewhere compete with one where it says.
+        """
+        places, count = self._places, self._config.retrieval_top_k
+        found = places.most_similar(view.similarity, count=count).tolist()
+        if view.query.prior is None:
+            return found
+        expected = np.flatnonzero(places.near(view.query.prior))
+        count = min(-(-count // _EXPECTED), len(expected))
+        more = expected[places.most_similar(view.similarity[expected], count=count)] if count else expected
+        return list(dict.fromkeys([*found, *more.tolist()]))
 
     def _similarity(
         self, view: TileView, ground: GroundKeypoints, rows: Array, columns: Array
