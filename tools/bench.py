@@ -70,6 +70,7 @@ from benchmarks import (
     scenes,
     sequences,
     simulated,
+    street_views,
     two_view,
 )
 from benchmarks.provenance import ROOT, Rows, Section, Watch, keep_figures, revision
@@ -116,6 +117,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "place_recognition": place_recognition.place_recognition,
     "place_training": place_training.place_training,
     "cross_view": cross_view.cross_view,
+    "street_views": street_views.street_views,
     "aerial_fixes": aerial_fixes.aerial_fixes,
     "aerial_size": aerial_size.aerial_size,
     "million_descriptors": million_descriptors.million_descriptors,

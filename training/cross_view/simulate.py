@@ -12,13 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Drone and aerial views of simulated towns in University-1652's layout, with positions.
+"""Street, drone and aerial views of simulated towns in University-1652's layout, with positions.
 
   python -m training.cross_view.simulate --out DIR --train 10 --test 7
 
 Towns of train and test differ. A town's tiles are squares of its orthophoto, a place each, which overlap by three
 quarters: wherever a drone is, some tile shows most of what it sees. Drone images are of other days: other cars, a tilt,
-any heading. Those of test are by day, in winter and at night, which is the first part of their names.
+any heading. Those of test are by day, in winter and at night, which is the first part of their names. Street images
+look along the roads, by day. The ground of one is the square ahead of the camera.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -39,7 +41,7 @@ from training.data.aerial_views import hover, photograph_town
 from training.framework.command import make_parser, run_command
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.geo.ground_images import GroundImage
 from vloc_ros.progress import bar
 from vloc_ros.simulation.lighting import CLEAR_DAY, NIGHT
@@ -54,6 +56,8 @@ _GROUND_SIZE_M = 0.25
 # height over ground relative to the side of a view, and its spread; towns lie this far apart in the table of positions
 _HEIGHTS, _TILT_RAD, _APART_M = (0.85, 1.15), 0.12, 5000.0
 SEEDS = {TRAIN: 71000, TEST: 74000}
+# street images: focal length for 90 degrees, height, and how far ahead the ground is that they are of
+_STREET_PX, _EYE_M, _AHEAD_M, STREET_COUNT = PIXELS / 2, 1.5, 12.0, 40
 # drone images of a town, by condition
 COUNTS: Mapping[str, Mapping[str, int]] = {TRAIN: {"day": 100}, TEST: {"day": 40, "winter": 10, "night": 20}}
 
@@ -86,7 +90,7 @@ def export_towns(out: Path, split: str, towns: int) -> int:
             path = folder / name_view_folder(split, "satellite", is_query=False) / tile.name / f"{tile.name}.jpg"
             _write_image(path, _cut(ground, tile))
             rows.append(_describe(path.relative_to(folder), number, tile.x, tile.y, SIDE_M))
-        for path, image, x, y, side_m in _fly(world, laid, split, number):
+        for path, image, x, y, side_m in chain(_fly(world, laid, split, number), _walk(world, laid, split, number)):
             _write_image(folder / path, image)
             rows.append(_describe(path, number, x, y, side_m))
     with (folder / POSITIONS).open("w", newline="") as file:
@@ -136,8 +140,34 @@ def _fly(world: World, tiles: list[_Tile], split: str, town: int) -> Iterator[tu
             # where the optical axis meets the ground
             axis = pose.rotation[:, 2]
             middle = x + side_m * axis[0] / -axis[2], y + side_m * axis[1] / -axis[2]
-            nearest = tiles[int(np.linalg.norm(middles - middle, axis=1).argmin())]
-            yield Path(folder, nearest.name, f"{condition}-{town:03}-{k:04}.jpg"), image, *middle, side_m
+            path = Path(folder, _find_nearest(tiles, np.array(middle)), f"{condition}-{town:03}-{k:04}.jpg")
+            yield path, image, *middle, side_m
+
+
+def _walk(world: World, tiles: list[_Tile], split: str, town: int) -> Iterator[tuple[Path, Array, float, float, float]]:
+    """As `_fly`, of street images: they look along a road, to either side of its middle and either way."""
+    camera = Camera("PINHOLE", PIXELS, PIXELS, (_STREET_PX, _STREET_PX, PIXELS / 2, PIXELS / 2))
+    folder, seed = name_view_folder(split, "street", is_query=True), SEEDS[split] + 100 * town + 50
+    today, rng = with_other_cars(world, seed), np.random.default_rng([seed, zlib.crc32(b"street")])
+    lighting = replace(CLEAR_DAY, vignetting=0.0)
+    lengths = np.array([road.length_m for road in world.roads])
+    for k in range(STREET_COUNT):
+        road = world.roads[rng.choice(len(lengths), p=lengths / lengths.sum())]
+        ends = np.array([road.start, road.end])
+        start, end = ends if rng.random() < 0.5 else ends[::-1]
+        ahead = (end - start) / road.length_m
+        beside = np.array([ahead[1], -ahead[0]])
+        x, y = start + rng.uniform(0, road.length_m - _AHEAD_M) * ahead + rng.uniform(-1.5, 1.5) * beside
+        rotation = np.column_stack([[*beside, 0.0], [0.0, 0.0, -1.0], [*ahead, 0.0]])
+        image = render(today, camera, Pose(rotation, np.array([x, y, _EYE_M])), lighting=lighting, seed=seed + k)
+        middle = np.array([x, y]) + _AHEAD_M * ahead
+        path = Path(folder, _find_nearest(tiles, middle), f"day-{town:03}-{k:04}.jpg")
+        yield path, image, *middle.tolist(), 2 * _AHEAD_M
+
+
+def _find_nearest(tiles: list[_Tile], middle: Array) -> str:
+    """The name of the tile whose middle is nearest to (2,) metres in the town."""
+    return min(tiles, key=lambda tile: float(np.hypot(tile.x - middle[0], tile.y - middle[1]))).name
 
 
 def _describe(path: Path, town: int, x: float, y: float, side_m: float) -> list[str]:
