@@ -55,11 +55,9 @@ def _make(ground: GroundImage) -> LandmarkMap:
     return make_aerial_map([ground], name="plain", datum=_DATUM, ground_sizes_m=(SIZE_M, 2 * SIZE_M), tile_px=256)
 
 
-def _search(landmark_map: LandmarkMap, *, top_k: int = 8) -> TileSearch:
-    config = LocalizerConfig(tiles=TileConfig(retrieval_top_k=top_k))
-    return build_tile_search(
-        config, landmark_map, acceptance=accept_many_inliers(), calibration=CovarianceCalibration()
-    )
+def _search(landmark_map: LandmarkMap, *, top_k: int = 8, fitted: bool = False) -> TileSearch:
+    config, table = LocalizerConfig(tiles=TileConfig(retrieval_top_k=top_k)), None if fitted else accept_many_inliers()
+    return build_tile_search(config, landmark_map, acceptance=table, calibration=CovarianceCalibration())
 
 
 @pytest.fixture(scope="module")
@@ -237,18 +235,22 @@ def test_a_prior_finds_tiles_that_do_not_resemble_the_view(
     assert not search.localize(replace(query, prior=_expect(38.0, -26.0, 1000.0))).ok
 
 
-@pytest.mark.parametrize(("x", "top_k"), [(60.0, 1), (60.0, 2), (-60.0, 2)])
-def test_a_prior_of_one_of_two_places_alike_does_not_decide(x: float, top_k: int) -> None:
+@pytest.mark.parametrize("fitted", [True, False])
+@pytest.mark.parametrize(("x", "top_k"), [(60.0, 1), (60.0, 2), (-60.0, 2), (60.0, 8), (-60.0, 8)])
+def test_one_of_two_places_alike_is_not_accepted_and_a_prior_does_not_decide(
+    x: float, top_k: int, fitted: bool
+) -> None:
     ground = make_ground(1, side_px=600)
     left_m = ground.left_m - ground.top_m
     twice = replace(ground, image=np.hstack([ground.image] * 2), shown=np.hstack([ground.shown] * 2), left_m=left_m)
-    search, truth = _search(_make(twice), top_k=top_k), look_down(60.0, 0.0, 60.0, yaw=0.4)
+    search, truth = _search(_make(twice), top_k=top_k, fitted=fitted), look_down(60.0, 0.0, 60.0, yaw=0.4)
     down = truth.rotation.T @ np.array([0.0, 0.0, -1.0])
     query = AerialQuery(View(photograph(twice, truth), CAMERA), down, 0.02, 60.0)
     alone = search.localize(query)
     # the one tile that is retrieved is of the other place
     assert alone.status is (Status.OK if top_k == 1 else Status.AMBIGUOUS)
-    assert search.localize(replace(query, prior=_expect(x, 0.0, 1.0))).status is Status.AMBIGUOUS
+    expected = search.localize(replace(query, prior=_expect(x, 0.0, 1.0)))
+    assert expected.status is Status.AMBIGUOUS
 
 
 def test_a_prior_of_another_scene_is_refused(search: TileSearch) -> None:
