@@ -61,6 +61,7 @@ from benchmarks import (
     live,
     localization_time,
     map_building_time,
+    million_descriptors,
     place_recognition,
     place_training,
     priors,
@@ -71,6 +72,7 @@ from benchmarks import (
     scenes,
     sequences,
     simulated,
+    street_views,
     two_view,
 )
 from benchmarks.provenance import ROOT, Rows, Section, Watch, keep_figures, revision
@@ -119,9 +121,10 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "place_recognition": place_recognition.place_recognition,
     "place_training": place_training.place_training,
     "cross_view": cross_view.cross_view,
+    "street_views": street_views.street_views,
     "aerial_fixes": aerial_fixes.aerial_fixes,
     "aerial_size": aerial_size.aerial_size,
-    "million_descriptors": aerial_size.million_descriptors,
+    "million_descriptors": million_descriptors.million_descriptors,
     "lidar": lidar.lidar,
     "camera_in_lidar": camera_in_lidar.camera_in_lidar,
     "cross_modal": cross_modal.cross_modal,

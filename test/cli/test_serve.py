@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from plane_scene import CAMERA, make_plane_scene, poses
 
@@ -43,7 +44,16 @@ def map_folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "words",
-    [["--host", "localhost"], ["--host", "::1"], ["--port", "0"], ["--port", "70000"], ["--focal-px", "0"]],
+    [
+        ["--host", "localhost"],
+        ["--host", "::1"],
+        ["--port", "0"],
+        ["--port", "70000"],
+        ["--focal-px", "0"],
+        ["--focal-px", "9"],
+        ["--size", "9x9"],
+        ["--size", "9", "--focal-px", "9"],
+    ],
 )
 def test_an_address_or_a_focal_length_that_is_none_is_refused(
     map_folder: Path, words: list[str], capsys: pytest.CaptureFixture
@@ -79,12 +89,13 @@ def test_a_loopback_address_is_served_by_its_name_too(
     assert set(served[0].user_middleware[-1].kwargs["allowed_hosts"]) == hosts
 
 
-def test_a_focal_length_is_that_of_all_photographs(map_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_focal_length_is_that_of_photographs_of_one_size(map_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     testing = pytest.importorskip("fastapi.testclient", reason="no httpx: pip install httpx")
     served, image = [], cv2.imencode(".png", make_plane_scene().image(poses(3)[1]))[1].tobytes()
     client = partial(testing.TestClient, base_url="http://localhost")
     monkeypatch.setattr("uvicorn.Server.run", lambda self, **_: served.append(client(self.config.app)))
-    for words in ([], ["--focal-px", f"{CAMERA.intrinsics[0]}"]):
+    focal = ["--focal-px", f"{CAMERA.intrinsics[0]}", "--size", f"{CAMERA.width}x{CAMERA.height}"]
+    for words in ([], focal):
         assert main(["serve", str(map_folder), "--port", str(find_free_port()), *words]) == 0
     without, given = served
     needs = [one.get("/api/map").json()["needs_camera"] for one in served]
@@ -92,6 +103,9 @@ def test_a_focal_length_is_that_of_all_photographs(map_folder: Path, monkeypatch
     refused = without.post("/api/locate", content=image)
     assert (refused.status_code, "--focal-px" in refused.json()["error"]) == (422, True)
     assert given.post("/api/locate", content=image).json()["status"] == "ok"
+    resized = cv2.imencode(".png", np.zeros((CAMERA.height // 2, CAMERA.width // 2), np.uint8))[1].tobytes()
+    refused = given.post("/api/locate", content=resized)
+    assert (refused.status_code, "focal length" in refused.json()["error"]) == (422, True)
 
 
 @pytest.mark.slow

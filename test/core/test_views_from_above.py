@@ -28,10 +28,12 @@ from vloc_ros.core.config import LocalizerConfig, TileConfig
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.ground_view import AerialQuery
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.core.localization.views_from_above import FROM_ABOVE, _altitude_of
-from vloc_ros.core.query import FlightState, Query, View
+from vloc_ros.core.query import FlightState, PosePrior, Query, View
 from vloc_ros.core.retrieval.tile_encoder import TILE_VLAD
 
 pytestmark = pytest.mark.usefixtures("each_image_once")
@@ -56,6 +58,24 @@ def error_of(result: LocalizationResult, pose: Pose) -> np.ndarray:
     assert result.status is Status.OK, result.reason
     assert result.map_from_rig is not None
     return result.map_from_rig.error_to(pose)
+
+
+def test_tiles_are_tried_where_the_camera_is_expected(localizer: Localizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the rig, which is 40 m beside it; the frame of the landmarks is that of the prior."""
+    rig_from_camera = Pose.from_rotation_vector([0.0, 0.1, 0.0], [40.0, 0.0, 0.0])
+    rig = ELSEWHERE @ rig_from_camera.inverse()
+    view = View(image_from(ELSEWHERE), CAMERA, rig_from_camera)
+    prior = PosePrior(rig, np.diag([1.0, 4.0, 1.0, 0.0, 0.0, 0.01]))
+    asked = list[AerialQuery]()
+    answer = TileSearch.localize
+    monkeypatch.setattr(TileSearch, "localize", lambda self, query: asked.append(query) or answer(self, query))
+    result = localizer.localize(Query((view,), prior=prior, flight=FlightState(rig.rotation.T @ DOWN, 0.02, None)))
+    assert np.abs(error_of(result, rig)[:2]).max() < 0.5
+    (found,) = asked
+    assert found.prior is not None
+    np.testing.assert_allclose(found.prior.map_from_rig.translation, ELSEWHERE.translation, atol=1e-9)
+    # the heading of the rig moves the camera beside it
+    np.testing.assert_allclose(np.trace(found.prior.covariance[:3, :3]), 6.0 + 0.01 * 40**2, rtol=0.05)
 
 
 @pytest.mark.parametrize("altitude_m", [None, 70.0])

@@ -151,6 +151,20 @@ def test_the_command_makes_a_map_of_photographs(tmp_path: Path) -> None:
     assert found == pytest.approx(by_height, rel=0.03)
 
 
+@pytest.mark.parametrize("factor", [0.55, 1.25, 8.0])
+def test_a_focal_length_of_other_photographs_is_told_by_the_positions(
+    tmp_path: Path, factor: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = _photo_command(tmp_path, _flight(tmp_path), "--ground-height", "200")
+    command[command.index("--focal-px") + 1] = str(factor * CAMERA.parameters[0])
+    assert main(command) == (0 if factor == 1.25 else 1)
+    said = capsys.readouterr()
+    if factor == 1.25:
+        assert "warning: these differ" in said.out
+    else:
+        assert ("--focal-px" if factor < 1 else "by height and focal length each shows") in said.err
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [

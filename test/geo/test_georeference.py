@@ -103,6 +103,15 @@ def test_positions_without_heights_place_a_level_map(one_scene: LandmarkMap) -> 
     assert found.lean_rad == 0.0
 
 
+def test_positions_without_heights_do_not_place_a_frame_that_images_chose(one_scene: LandmarkMap) -> None:
+    points = _points()
+    chosen = replace(one_scene, scenes=(replace(one_scene.scene(), frame_is_arbitrary=True),))
+    with pytest.raises(InputError, match="z axis"):
+        georeference_map(chosen, points, _positions(points, height=False), level=False)
+    assert georeference_map(chosen, points, _positions(points, height=False), level=True).lean_rad == 0.0
+    assert georeference_map(chosen, points, _positions(points), level=False).agreeing.all()
+
+
 @pytest.mark.parametrize("level", [False, True])
 def test_the_yaw_is_that_of_the_origin_of_the_map(one_scene: LandmarkMap, level: bool) -> None:
     """East in the middle of the positions, 8 km away, is not east at the origin."""

@@ -24,7 +24,7 @@ from vloc_ros.assembly import build_tile_search
 from vloc_ros.cli.aerial_locate import _query as query_from
 from vloc_ros.cli.aerial_locate import describe_answer, register
 from vloc_ros.cli.main import main
-from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.config import LocalizerConfig, TileConfig
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
@@ -34,10 +34,11 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.ground_view import AerialQuery, make_level
 from vloc_ros.core.localization.result import Status
+from vloc_ros.core.localization.tile_places import AerialPlaces
 from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.core.localization.tile_views import observe
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.query import View
+from vloc_ros.core.query import PosePrior, View
 from vloc_ros.core.retrieval.tile_encoder import AERIAL, KEYPOINTS, restore_keypoints
 from vloc_ros.geo.aerial_map import make_aerial_map
 from vloc_ros.geo.ground_images import GroundImage
@@ -54,10 +55,9 @@ def _make(ground: GroundImage) -> LandmarkMap:
     return make_aerial_map([ground], name="plain", datum=_DATUM, ground_sizes_m=(SIZE_M, 2 * SIZE_M), tile_px=256)
 
 
-def _search(landmark_map: LandmarkMap) -> TileSearch:
-    return build_tile_search(
-        LocalizerConfig(), landmark_map, acceptance=accept_many_inliers(), calibration=CovarianceCalibration()
-    )
+def _search(landmark_map: LandmarkMap, *, top_k: int = 8, fitted: bool = False) -> TileSearch:
+    config, table = LocalizerConfig(tiles=TileConfig(retrieval_top_k=top_k)), None if fitted else accept_many_inliers()
+    return build_tile_search(config, landmark_map, acceptance=table, calibration=CovarianceCalibration())
 
 
 @pytest.fixture(scope="module")
@@ -184,12 +184,79 @@ def test_the_command_turns_a_heading_into_a_yaw_of_the_map() -> None:
             query_from(args, query.view.image, datums)
 
 
+def test_tiles_alone_are_georeferenced_by_points(
+    aerial_map: LandmarkMap, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_map(aerial_map, tmp_path / "map")
+    words = ["map", "georeference", str(tmp_path / "map"), "--out", str(tmp_path / "out")]
+    table, places = tmp_path / "positions.csv", [(0.0, 0.0, 0.0), (40.0, 0.0, 0.0), (0.0, 40.0, 0.0)]
+    table.write_text("name,latitude,longitude\na.jpg,1,2\n")
+    assert main([*words, "--exif", str(table)]) == 1
+    assert "--points" in capsys.readouterr().err
+    moved = Datum(46.8401, -91.9901)
+    rows = [",".join(map(repr, (*one, *map(float, moved.geodetic(np.array(one))[:2])))) for one in places]
+    table.write_text("\n".join(["x,y,z,latitude,longitude", *rows]))
+    assert main([*words, "--points", str(table)]) == 0
+    datum = read_map(tmp_path / "out").scene().datum
+    assert datum is not None
+    np.testing.assert_allclose(moved.local(datum.latitude, datum.longitude)[:2], 0.0, atol=0.01)
+
+
 def test_what_the_command_needs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     words = ["aerial", "locate", str(tmp_path / "none"), "image.jpg"]
     assert main([*words, "--focal-px", "500"]) == 1
     assert "vloc map aerial build" in capsys.readouterr().err
     assert main([*words, "--focal-px", "-500"]) == 1
     assert "--focal-px is -500" in capsys.readouterr().err
+
+
+def _expect(x: float, y: float, std_m: float = 5.0) -> PosePrior:
+    """RViz knows no height."""
+    return PosePrior(look_down(x, y, 0.0), np.diag([std_m**2, std_m**2, 1.0, 0.1, 0.1, 0.1]))
+
+
+@pytest.mark.parametrize("altitude", [True, False])
+def test_a_prior_finds_tiles_that_do_not_resemble_the_view(
+    aerial_map: LandmarkMap, altitude: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, truth = _search(aerial_map, top_k=2), look_down(34.0, -22.0, 75.0, yaw=2.2)
+    compare = AerialPlaces.compare
+    # what is furthest away resembles it most
+    away = -np.linalg.norm(aerial_map.places[AERIAL].translations[:, :2] - truth.translation[:2], axis=1)
+    monkeypatch.setattr(AerialPlaces, "compare", lambda *args: compare(*args) / 1000 - away / 1000)
+    query = _query(truth, altitude=altitude)
+    assert not search.localize(query).ok
+    assert not search.localize(replace(query, prior=_expect(-60.0, 60.0))).ok
+    assert not search.localize(replace(query, prior=_expect(500.0, 0.0))).ok
+    found = search.localize(replace(query, prior=_expect(38.0, -26.0)))
+    assert found.map_from_rig is not None
+    assert np.hypot(*found.map_from_rig.error_to(truth)[:2]) < 0.5
+    # as uncertain as the map is large, it says nothing
+    assert not search.localize(replace(query, prior=_expect(38.0, -26.0, 1000.0))).ok
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+@pytest.mark.parametrize(("x", "top_k"), [(60.0, 1), (60.0, 2), (-60.0, 2), (60.0, 8), (-60.0, 8)])
+def test_one_of_two_places_alike_is_not_accepted_and_a_prior_does_not_decide(
+    x: float, top_k: int, fitted: bool
+) -> None:
+    ground = make_ground(1, side_px=600)
+    left_m = ground.left_m - ground.top_m
+    twice = replace(ground, image=np.hstack([ground.image] * 2), shown=np.hstack([ground.shown] * 2), left_m=left_m)
+    search, truth = _search(_make(twice), top_k=top_k, fitted=fitted), look_down(60.0, 0.0, 60.0, yaw=0.4)
+    down = truth.rotation.T @ np.array([0.0, 0.0, -1.0])
+    query = AerialQuery(View(photograph(twice, truth), CAMERA), down, 0.02, 60.0)
+    alone = search.localize(query)
+    # the one tile that is retrieved is of the other place
+    assert alone.status is (Status.OK if top_k == 1 else Status.AMBIGUOUS)
+    expected = search.localize(replace(query, prior=_expect(x, 0.0, 1.0)))
+    assert expected.status is Status.AMBIGUOUS
+
+
+def test_a_prior_of_another_scene_is_refused(search: TileSearch) -> None:
+    prior = replace(_expect(0.0, 0.0), frame_id="elsewhere")
+    with pytest.raises(InputError, match="elsewhere"):
+        search.localize(replace(_query(look_down(14.0, -22.0, 75.0)), prior=prior))
 
 
 def test_poses_of_one_footprint_do_not_compete(search: TileSearch) -> None:

@@ -184,9 +184,15 @@ def test_bad_uploads_are_refused(landmarks: TestClient, content: bytes, status: 
     assert response.json()["error"]
 
 
-@pytest.mark.parametrize("words", [{"focal_px": "nan"}, {"focal_px": "-1"}, {"altitude_m": "0"}, {"altitude_m": "inf"}])
+@pytest.mark.parametrize(
+    "words",
+    [{"focal_px": "nan"}, {"focal_px": "0"}, {"focal_px": "1172px"}, {"altitude_m": "0"}, {"altitude_m": "inf"}],
+)
 def test_numbers_out_of_range_are_refused(aerial: TestClient, words: dict[str, str]) -> None:
-    assert aerial.post("/api/locate", params=words, content=b"x").status_code == 422
+    response = aerial.post("/api/locate", params=words, content=b"x")
+    ((name, value),) = words.items()
+    assert response.status_code == 422
+    assert response.json()["error"].startswith(f"{name} is {value!r}, expected ")
 
 
 def test_an_image_of_another_size_than_the_calibration_is_refused(landmarks: TestClient) -> None:
@@ -272,7 +278,7 @@ def test_the_page_of_a_landmark_map_fits_its_window(browser: Any, tmp_path: Path
         assert "focal length in pixels" in page.inner_text("#status")
         page.fill("[name=focal_px]", "-1")
         page.set_input_files("#file", tmp_path / "grey.png")
-        page.wait_for_selector("#status.refused:has-text('focal length, px:')")
+        page.wait_for_selector("#status.refused:has-text('focal length, px is')")
         assert page.locator("#fix dd").count() == 0
 
 

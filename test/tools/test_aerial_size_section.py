@@ -16,12 +16,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from benchmarks import aerial_size
+from benchmarks import million_descriptors, provenance, vector_database
 from benchmarks.large_town import LargeTown
 from benchmarks.tables.aerial_size import TABLES
 
@@ -52,10 +53,15 @@ def test_a_drone_sees_what_the_tiles_show(tmp_path: Path) -> None:
     assert np.corrcoef(seen.ravel().astype(float), shown.ravel())[0, 1] > 0.9
 
 
-def test_codes_find_what_the_exact_search_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def few_descriptors(monkeypatch: pytest.MonkeyPatch) -> million_descriptors.Descriptors:
     for name, value in {"_ROWS": 8000, "_LISTS": 32, "_ASKED": 40, "_CODES": (4, 32)}.items():
-        monkeypatch.setattr(aerial_size, name, value)
-    found = aerial_size.search_descriptors(tmp_path)
+        monkeypatch.setattr(million_descriptors, name, value)
+    return million_descriptors.draw_descriptors.__wrapped__()
+
+
+def test_codes_find_what_the_exact_search_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = few_descriptors(monkeypatch)
+    found = million_descriptors.search_codes(tmp_path, drawn)
     assert found["exact"]["recall@1"] == 1.0
     coarse, fine = found["codes"]["4"], found["codes"]["32"]
     assert coarse["32"]["recall@1"] < fine["32"]["recall@1"]
@@ -64,11 +70,37 @@ def test_codes_find_what_the_exact_search_does(tmp_path: Path, monkeypatch: pyte
     table = TABLES["million_descriptors"].write({"million_descriptors": {"million": found}})
     assert [row[:2] for row in table.rows] == [
         ["exact, in memory", "all"],
-        ["IVF-PQ, 4 bytes", "8 of 32"],
-        ["IVF-PQ, 4 bytes", "32 of 32"],
-        ["IVF-PQ, 32 bytes", "8 of 32"],
-        ["IVF-PQ, 32 bytes", "32 of 32"],
+        ["IVF-PQ, 4 bytes", "8 of 32 lists"],
+        ["IVF-PQ, 4 bytes", "32 of 32 lists"],
+        ["IVF-PQ, 32 bytes", "8 of 32 lists"],
+        ["IVF-PQ, 32 bytes", "32 of 32 lists"],
     ]
+
+
+def test_a_vector_database_finds_what_the_exact_search_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("milvus_lite", reason="pip install 'pymilvus[milvus-lite]'")
+    drawn = few_descriptors(monkeypatch)
+    settings = vector_database.IndexSettings("IVF_FLAT", {"nlist": 16}, "nprobe", (1, 16))
+    found = million_descriptors.search_database(tmp_path, drawn, settings)
+    assert found["searched"]["1"]["recall@100"] < found["searched"]["16"]["recall@100"] == 1.0
+    assert found["searched"]["16"]["of the exact 10"] == 1.0
+    assert 2 * 1024 < found["bytes_each"] < 3 * 1024
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_database_that_is_missing_has_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_descriptors(monkeypatch)
+    monkeypatch.setattr(provenance, "FIGURES", tmp_path)
+    monkeypatch.setitem(sys.modules, "milvus_lite", None)
+    found = million_descriptors.million_descriptors(tmp_path)
+    assert found.keys() == {"million", "row_revisions"}
+    table = TABLES["million_descriptors"].write({"million_descriptors": found})
+    assert not [row for row in table.rows if "Milvus" in row[0]]
+    row = found["million"]["codes"]["32"]["32"]
+    searched = {"16": {"cpu_ms": 80.0, **{key: value for key, value in row.items() if key != "ms"}}}
+    found["milvus IVF_FLAT"] = {"bytes_each": 2100.4, "build_cpu_s": 900.0, "searched": searched}
+    table = TABLES["million_descriptors"].write({"million_descriptors": found})
+    assert table.rows[-1][:5] == ["Milvus Lite, IVF_FLAT", "nprobe 16", "2100", "900 s of CPU", "80 ms of CPU"]
 
 
 def test_sizes_have_a_row_each() -> None:

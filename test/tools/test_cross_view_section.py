@@ -41,6 +41,16 @@ def test_an_index_has_a_row_for_each_condition_and_both_ways() -> None:
     assert table.cell("trained + day", "median") == "12 m"
 
 
+def test_street_images_have_a_row_for_each_gallery() -> None:
+    found = {**scores(0.05), "R@10": 0.2, "gallery": 576}
+    rows = {"GeM, of ImageNet, satellite": {"view": "satellite", **found}, "VLAD, drone": {"view": "drone", **found}}
+    table = TABLES["street_views"].write({"street_views": {"rows": rows}})
+    assert [row[:5] for row in table.rows] == [
+        ["GeM, of ImageNet", "aerial tiles", "20 in 576", "5.0%", "20.0%"],
+        ["VLAD", "drone images", "20 in 576", "5.0%", "20.0%"],
+    ]
+
+
 def test_a_row_is_of_a_model_and_of_a_configuration(tmp_path: Path) -> None:
     found = set()
     for digest, width in (("a", 64), ("b", 64), ("b", 128)):

@@ -40,8 +40,10 @@ from training.data.aerial_views import (
 from vloc_ros.assembly import build_tile_search
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.ground_view import AerialQuery
 from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.query import PosePrior
 from vloc_ros.geo.aerial_map import make_aerial_map
 from vloc_ros.geo.ground_images import GroundImage
 from vloc_ros.progress import bar
@@ -51,10 +53,13 @@ from vloc_ros.storage.maps import read_map, write_map
 # a position is of use within these of the truth, horizontally
 WITHIN_M = (1.0, 2.0, 5.0)
 ELSEWHERE, ALIKE = "other towns", "towns that look alike"
+# standard deviation of a prior along each axis, of the true place or, of images of elsewhere, of any in the map
+_PRIOR_STD_M, PRIORED = 15.0, "with a prior"
 # apart from the towns of training.acceptance and training.cross_view
 _SEED, _TOWNS, _FLIGHTS = 77000, 16, 2
 # towns of the map lie in a row, this far apart; images of elsewhere are cut from the photographs of other towns
 _APART_M, _OTHERS, _CUT, _ALIKE_TOWNS, _ALIKE = 1000.0, 4, 500, 4, 24
+_CUT_PRIORED = 125
 
 
 def aerial_fixes(out: Path) -> dict[str, Any]:
@@ -65,11 +70,11 @@ def aerial_fixes(out: Path) -> dict[str, Any]:
     aerial = read_map(folder)
     search = build_tile_search(LocalizerConfig(), aerial)
 
-    def row(name: str, images: Iterable[DroneImage], **settings: int) -> list[dict[str, Any]]:
+    def row(name: str, images: Iterable[DroneImage], **settings: float) -> list[dict[str, Any]]:
         answers = rows.once(
             name,
             of=json.dumps({**of, **settings}, sort_keys=True),
-            measure=lambda: {"answers": _ask(search, images, name, altitude=name != CONDITIONS[NO_ALTITUDE])},
+            measure=lambda: {"answers": _ask(search, images, name)},
         )["answers"]
         assert isinstance(answers, list)
         return answers
@@ -77,9 +82,14 @@ def aerial_fixes(out: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {"tiles": sum(map(len, aerial.places.values())), "towns": _TOWNS}
     for condition, name in enumerate(CONDITIONS):
         figures[name] = summarize(row(name, _fly(condition), flights=_FLIGHTS))
+    prior = {"prior_std_m": _PRIOR_STD_M}
+    name = f"winter, {PRIORED}"
+    figures[name] = summarize(row(name, _fly(CONDITIONS.index("winter")), flights=_FLIGHTS, **prior))
     for name, images, settings in (
-        (ELSEWHERE, _elsewhere(), {"others": _OTHERS, "cut": _CUT}),
+        (ELSEWHERE, _elsewhere(_CUT), {"others": _OTHERS, "cut": _CUT}),
+        (f"{ELSEWHERE}, {PRIORED}", _elsewhere(_CUT_PRIORED), {"others": _OTHERS, "cut": _CUT_PRIORED, **prior}),
         (ALIKE, _alike(), {"alike_towns": _ALIKE_TOWNS, "cut": _ALIKE}),
+        (f"{ALIKE}, {PRIORED}", _alike(), {"alike_towns": _ALIKE_TOWNS, "cut": _ALIKE, **prior}),
     ):
         answers = row(name, images, **settings)
         figures[name] = {"queries": len(answers), "accepted": sum(answer["accepted"] for answer in answers)}
@@ -126,30 +136,50 @@ def _fly(condition: int) -> Iterator[DroneImage]:
             yield flown.move(number * _APART_M)
 
 
-def _elsewhere() -> Iterator[DroneImage]:
+def _elsewhere(count: int) -> Iterator[DroneImage]:
+    """Images of other towns, so many of each."""
     for number in range(_TOWNS, _TOWNS + _OTHERS):
-        for k in range(_CUT):
+        for k in range(count):
             yield cut_view(_photograph(number), _SEED + 1000 * number + k)
 
 
 def _alike() -> Iterator[DroneImage]:
     for number in range(_ALIKE_TOWNS):
         for k in range(_ALIKE):
-            yield cut_view(_photograph(number, alike=True), _SEED + 1000 * number + 500 + k)
+            view = cut_view(_photograph(number, alike=True), _SEED + 1000 * number + 500 + k)
+            yield view.move(number * _APART_M)  # where the town that it resembles lies
 
 
-def _ask(search: TileSearch, images: Iterable[DroneImage], name: str, *, altitude: bool) -> list[dict[str, Any]]:
-    return [_answer(search, image, altitude=altitude) for image in bar(images, description=name)]
+def _ask(search: TileSearch, images: Iterable[DroneImage], name: str) -> list[dict[str, Any]]:
+    """What is answered to images in the conditions that a row is named by."""
+    altitude, answers = name != CONDITIONS[NO_ALTITUDE], []
+    for number, image in enumerate(bar(images, description=name)):
+        query = image.query(altitude=altitude)
+        if PRIORED in name:
+            query = replace(
+                query, prior=_draw_prior(image.map_from_camera, number, known=not name.startswith(ELSEWHERE))
+            )
+        answers.append(_answer(search, query, image.map_from_camera))
+    return answers
 
 
-def _answer(search: TileSearch, image: DroneImage, *, altitude: bool) -> dict[str, Any]:
+def _draw_prior(truth: Pose, number: int, *, known: bool) -> PosePrior:
+    """A position that is off by its standard deviation: of the truth, or of a place in any town of the map."""
+    rng = np.random.default_rng([_SEED, 41, number])
+    x, y = truth.translation[:2] + rng.normal(0.0, _PRIOR_STD_M, 2)
+    x += 0.0 if known else _APART_M * rng.integers(_TOWNS)
+    variances = [_PRIOR_STD_M**2, _PRIOR_STD_M**2, 1.0, 0.1, 0.1, 0.1]
+    return PosePrior(Pose(np.eye(3), np.array([x, y, 0.0])), np.diag(variances))
+
+
+def _answer(search: TileSearch, query: AerialQuery, truth: Pose) -> dict[str, Any]:
     """Whether a view is accepted, its error, and what it took."""
     start = time.perf_counter()
-    result = search.localize(image.query(altitude=altitude))
+    result = search.localize(query)
     seconds = round(time.perf_counter() - start, 3)
     if result.map_from_rig is None:
         return {"accepted": False, "s": seconds}
-    return {"accepted": True, "s": seconds, **_errors(result.map_from_rig, result.covariance, image.map_from_camera)}
+    return {"accepted": True, "s": seconds, **_errors(result.map_from_rig, result.covariance, truth)}
 
 
 def _errors(found: Pose, covariance: Array | None, truth: Pose) -> dict[str, float]:

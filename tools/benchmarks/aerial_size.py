@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How an aerial map grows: what ten thousand tiles take to build, to store and to search; a million descriptors."""
+"""How an aerial map grows: what ten thousand tiles take to build, to store and to search."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import faiss
 import numpy as np
 from benchmarks.command import vloc
 from benchmarks.large_town import LargeTown
@@ -34,7 +33,6 @@ from benchmarks.provenance import Rows, make_once
 
 from vloc_ros.assembly import build_tile_search
 from vloc_ros.core.config import LocalizerConfig
-from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.tile_encoder import AERIAL
@@ -44,11 +42,6 @@ from vloc_ros.storage.maps import map_bytes, read_map
 # Web Mercator tiles each way of the towns that are mapped, the largest last: a thousand tiles of the map, and ten
 SIDES = (21, 68)
 _SEED, _QUERIES, _WITHIN_M = 83_000, 40, 2.0
-# of the search among a million: descriptors of a network, as few lists as make it exact enough, bytes of a code
-_ROWS, _AXES, _ASKED, _LISTS, _CODES, _SEARCHED, _RANKED = 1_000_000, 256, 200, 1024, (16, 32, 64), (8, 32), 100
-# how far a query lies from the row that it is of, and rows that are alike: of unit vectors
-_NOISE, _ALIKE, _SPREAD = 1.0, 10, 0.5
-_ITERATIONS, _TRAINED_ON = 8, 64
 T = TypeVar("T")
 
 
@@ -60,14 +53,6 @@ def aerial_size(out: Path) -> dict[str, Any]:
         measure = partial(_measure, folder / str(side), side)
         sizes[str(side)] = rows.once(f"{side}", of=json.dumps([_SEED, side, _QUERIES]), measure=measure)
     return {"sizes": sizes, "row_revisions": rows.revisions}
-
-
-def million_descriptors(out: Path) -> dict[str, Any]:
-    """Figures of the search among a million descriptors; kept as a row."""
-    rows = Rows.of("million_descriptors")
-    of = json.dumps([_SEED, _ROWS, _AXES, _ASKED, _LISTS, _CODES, _SEARCHED])
-    million = rows.once("million", of=of, measure=partial(search_descriptors, out / "million_descriptors"))
-    return {"million": million, "row_revisions": rows.revisions}
 
 
 @cache
@@ -136,68 +121,3 @@ def _locate(search: TileSearch, aerial: LandmarkMap, tiles: Path, town: LargeTow
             "worst_m": max(errors, default=0.0),
         }
     return found
-
-
-def search_descriptors(folder: Path) -> dict[str, Any]:
-    """FAISS's inverted lists of product-quantised codes on disk, beside the exact search (Jégou et al. 2011)."""
-    rows, queries, truth = _draw_descriptors()
-    answers = [_timed(partial(_search_exactly, rows, query)) for query in queries]
-    exact = np.array([best for _, best in answers])
-    found: dict[str, Any] = {"rows": _ROWS, "values": _AXES, "queries": _ASKED, "lists": _LISTS, "codes": {}}
-    found["exact"] = {"ms": 1000 * float(np.median([seconds for seconds, _ in answers])), **_recall(exact, truth)}
-    folder.mkdir(parents=True, exist_ok=True)
-    for size in _CODES:
-        found["codes"][str(size)] = _measure_codes(folder / f"million-{size}.faiss", rows, queries, truth, exact, size)
-    return found
-
-
-def _draw_descriptors() -> tuple[Array, Array, Array]:
-    """Rows of which ten each are alike, as neighbouring tiles are; queries near some of them; the rows of these."""
-    rng = np.random.default_rng(_SEED)
-    rows = np.repeat(rng.standard_normal((_ROWS // _ALIKE, _AXES), np.float32), _ALIKE, axis=0)
-    rows += _SPREAD * rng.standard_normal(rows.shape, np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    truth = rng.choice(_ROWS, _ASKED, replace=False)
-    queries = rows[truth] + _NOISE / np.sqrt(_AXES) * rng.standard_normal((_ASKED, _AXES), np.float32)
-    return rows, queries / np.linalg.norm(queries, axis=1, keepdims=True), truth
-
-
-def _search_exactly(rows: Array, query: Array) -> Array:
-    """(100,) the most similar rows, best first."""
-    similar = rows @ query
-    best = np.argpartition(-similar, _RANKED)[:_RANKED]
-    return np.asarray(best[np.argsort(-similar[best])])
-
-
-def _measure_codes(path: Path, rows: Array, queries: Array, truth: Array, exact: Array, size: int) -> dict[str, Any]:
-    """An index on disk with so many bytes a code, read page by page as a query needs them."""
-    start = time.perf_counter()
-    centres = faiss.IndexFlatIP(_AXES)
-    index = faiss.IndexIVFPQ(centres, _AXES, _LISTS, size, 8, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter, index.cp.max_points_per_centroid = _ITERATIONS, _TRAINED_ON
-    index.train(rows[:: _ROWS // (_TRAINED_ON * _LISTS)])
-    index.add(rows)
-    build_s = time.perf_counter() - start
-    faiss.write_index(index, str(path))
-    del index
-    load_s, on_disk = _timed(lambda: faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY))
-    found: dict[str, Any] = {"bytes_each": path.stat().st_size / _ROWS, "build_s": build_s, "load_s": load_s}
-    for searched in _SEARCHED:
-        on_disk.nprobe = searched
-        answers = [_timed(partial(on_disk.search, query[None], _RANKED)) for query in queries]
-        ranked = np.array([labels[0] for _, (_, labels) in answers])
-        again = [one[np.argmax(rows[one] @ query)] for one, query in zip(ranked, queries, strict=True)]
-        shared = [len(np.intersect1d(one, other[:_ALIKE])) for one, other in zip(ranked, exact, strict=True)]
-        found[str(searched)] = {
-            "ms": 1000 * float(np.median([seconds for seconds, _ in answers])),
-            **_recall(ranked, truth),
-            "re-ranked recall@1": float((np.array(again) == truth).mean()),
-            "of the exact 10": float(np.mean(shared)) / _ALIKE,
-        }
-    path.unlink()
-    return found
-
-
-def _recall(ranked: Array, truth: Array) -> dict[str, float]:
-    found = ranked == truth[:, None]
-    return {f"recall@{count}": float(found[:, :count].any(axis=1).mean()) for count in (1, 10, _RANKED)}

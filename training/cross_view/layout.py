@@ -116,6 +116,8 @@ class ViewImages:
 def read_views(dataset: Path, split: str, view: str, *, is_query: bool) -> ViewImages:
     """The images of a view.
 
+    A test split may have a view as queries or as the gallery alone, which then is both.
+
     Args:
         dataset: a folder of this layout. One that has the views themselves, without splits, is its own train split.
         split: `train` or `test`.
@@ -126,7 +128,8 @@ def read_views(dataset: Path, split: str, view: str, *, is_query: bool) -> ViewI
         InputError: there are none, or the table of positions lacks one.
     """
     root = find_split(dataset, split)
-    folder = root / name_view_folder(split, view, is_query=is_query)
+    folders = [root / name_view_folder(split, view, is_query=role) for role in (is_query, not is_query)]
+    folder = next((one for one in folders if one.is_dir()), folders[0])
     paths = list_view(folder)
     if not paths:
         raise InputError(

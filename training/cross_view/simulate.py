@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Drone and aerial views of simulated towns in University-1652's layout, with positions.
+"""Street, drone and aerial views of simulated towns in University-1652's layout, with positions.
 
   python -m training.cross_view.simulate --out DIR --train 10 --test 7
 
@@ -20,6 +20,7 @@ Towns of train and test differ. A town's tiles are squares of its orthophoto, a 
 quarters: wherever a drone is, some tile shows most of what it sees. Drone images are of other days: other cars, a tilt,
 any heading. Those of test are by day, in winter and at night, which is the first part of their names. The view `level`
 has the same images, laid on the ground by gravity and altitude as an IMU and a barometer measure them.
+Street images look along the roads, by day. The ground of one is the square ahead of the camera.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ _GROUND_SIZE_M = 0.25
 # height over ground relative to the side of a view, and its spread; towns lie this far apart in the table of positions
 _HEIGHTS, _TILT_RAD, _APART_M = (0.85, 1.15), 0.12, 5000.0
 SEEDS = {TRAIN: 71000, TEST: 74000}
+# street images: focal length for 90 degrees, height, and how far ahead the ground is that they are of
+_STREET_PX, _EYE_M, _AHEAD_M, STREET_COUNT = PIXELS / 2, 1.5, 12.0, 40
 # drone images of a town, by condition
 COUNTS: Mapping[str, Mapping[str, int]] = {
     TRAIN: {"day": 60, "autumn": 20, "winter": 30, "night": 40},
@@ -72,6 +75,9 @@ COUNTS: Mapping[str, Mapping[str, int]] = {
 }
 # what an IMU and a barometer know: standard deviation of each tilt angle, and of the altitude relative to itself
 _GRAVITY_STD_RAD, _ALTITUDE_STD = 0.015, 0.025
+
+# x, y and side in metres in the town, and the bearing of the upper edge in degrees
+Ground = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,9 @@ def export_towns(out: Path, split: str, towns: int) -> int:
                 path = Path(name_view_folder(split, view, is_query=True), flown.name)
                 _write_image(folder / path, image)
                 rows.append(_describe(path, number, (flown.x, flown.y, side_m, flown.heading_deg)))
+        for path, image, ground in _walk(world, laid, split, number):
+            _write_image(folder / path, image)
+            rows.append(_describe(path, number, ground))
     with (folder / POSITIONS).open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow((*POSITION_COLUMNS, HEADING))
@@ -170,10 +179,40 @@ def _fly(world: World, tiles: list[_Tile], split: str, town: int) -> Iterator[_F
             axis, up = pose.rotation[:, 2], -pose.rotation[:, 1]
             # where the optical axis meets the ground
             middle = x + side_m * axis[0] / -axis[2], y + side_m * axis[1] / -axis[2]
-            nearest = tiles[int(np.linalg.norm(middles - middle, axis=1).argmin())]
-            name = Path(nearest.name, f"{condition}-{town:03}-{k:04}.jpg")
+            name = Path(_find_nearest(tiles, np.array(middle)), f"{condition}-{town:03}-{k:04}.jpg")
             level = lay_on_ground(image, pose, seed=seed + k)
             yield _Flown(name, image, level, *middle, side_m, float(np.degrees(np.arctan2(up[0], up[1]))))
+
+
+def _walk(world: World, tiles: list[_Tile], split: str, town: int) -> Iterator[tuple[Path, Array, Ground]]:
+    """Street images: they look along a road, to either side of its middle and either way.
+
+    Yields:
+        Path below the split's folder, pixels, and the ground ahead; its heading is that of the view.
+    """
+    camera = Camera("PINHOLE", PIXELS, PIXELS, (_STREET_PX, _STREET_PX, PIXELS / 2, PIXELS / 2))
+    folder, seed = name_view_folder(split, "street", is_query=True), SEEDS[split] + 100 * town + 50
+    today, rng = with_other_cars(world, seed), np.random.default_rng([seed, zlib.crc32(b"street")])
+    lighting = replace(CLEAR_DAY, vignetting=0.0)
+    lengths = np.array([road.length_m for road in world.roads])
+    for k in range(STREET_COUNT):
+        road = world.roads[rng.choice(len(lengths), p=lengths / lengths.sum())]
+        ends = np.array([road.start, road.end])
+        start, end = ends if rng.random() < 0.5 else ends[::-1]
+        ahead = (end - start) / road.length_m
+        beside = np.array([ahead[1], -ahead[0]])
+        x, y = start + rng.uniform(0, road.length_m - _AHEAD_M) * ahead + rng.uniform(-1.5, 1.5) * beside
+        rotation = np.column_stack([[*beside, 0.0], [0.0, 0.0, -1.0], [*ahead, 0.0]])
+        image = render(today, camera, Pose(rotation, np.array([x, y, _EYE_M])), lighting=lighting, seed=seed + k)
+        middle = np.array([x, y]) + _AHEAD_M * ahead
+        path = Path(folder, _find_nearest(tiles, middle), f"day-{town:03}-{k:04}.jpg")
+        heading_deg = float(np.degrees(np.arctan2(ahead[0], ahead[1])))
+        yield path, image, (*middle.tolist(), 2 * _AHEAD_M, heading_deg)
+
+
+def _find_nearest(tiles: list[_Tile], middle: Array) -> str:
+    """The name of the tile whose middle is nearest to (2,) metres in the town."""
+    return min(tiles, key=lambda tile: float(np.hypot(tile.x - middle[0], tile.y - middle[1]))).name
 
 
 def lay_on_ground(image: Array, pose: Pose, *, seed: int) -> Array:
@@ -202,7 +241,7 @@ def lay_on_ground(image: Array, pose: Pose, *, seed: int) -> Array:
     return np.asarray(cv2.warpPerspective(image, to_pixels, (PIXELS, PIXELS), flags=flags, borderMode=border))
 
 
-def _describe(path: Path, town: int, ground: tuple[float, float, float, float]) -> list[str]:
+def _describe(path: Path, town: int, ground: Ground) -> list[str]:
     """A row of the table of positions: x, y, side and heading; a site is a quarter of a town."""
     x, y, side_m, heading_deg = ground
     site = f"town{town:03}-{'E' if x > 60 else 'W'}{'N' if y > 60 else 'S'}"

@@ -105,6 +105,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--std is {args.std:g}, expected 0 m or more")
     out, landmark_map = map_at(args.out), read_map(args.map)
     landmark_map.scene()
+    if not args.points and not len(landmark_map.keyframes):
+        raise InputError(
+            f"{args.map}: has no keyframes, expected some for {'--exif' if args.exif else '--gnss-bag'}; a map of "
+            "aerial tiles or LiDAR places alone is georeferenced with --points, and aerial tiles have a datum already"
+        )
     points, positions = _read_gnss(args, landmark_map) if args.gnss_bag else _read_table(args, landmark_map)
     found = georeference_map(landmark_map, points, positions, level=args.level, std_m=args.std)
     step = {"from_map": map_hash(args.map), "positions": len(points), "agreeing": int(found.agreeing.sum())}

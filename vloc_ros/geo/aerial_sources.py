@@ -53,6 +53,8 @@ _CORNERS = ("top_left_latitude", "top_left_longitude", "bottom_right_latitude", 
 _MOST_ASPECT = 5.0
 # positions that fit so much better when they are exchanged are swapped
 _CLEARLY_BETTER = 0.4
+# ground sizes by positions and by heights: the ratio at which one is wrong, and the difference that is doubtful
+_MOST_RATIO, _DOUBTFUL = 1.5, 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,10 +133,13 @@ def read_photos(
     check_mosaic_size(photos, ground_size_m)
     mosaic = solve_mosaic(photos, progress=progress)
     _check_not_swapped(table, mosaic, positions.latitude[named], positions.longitude[named])
+    by_height_m = _ground_size_by_height(mosaic, photos)
+    if by_height_m is not None:
+        _check_focal_length(table, by_height_m, mosaic.ground_size_m)
     size_m = ground_size_m or 2 * mosaic.ground_size_m
     check_not_finer(table, size_m, mosaic.ground_size_m)
     ground = render_mosaic(photos, mosaic, ground_size_m=size_m)
-    notes = _describe(mosaic, photos, positions, looking)
+    notes = _describe(mosaic, by_height_m, positions, looking)
     if len(named) < len(listed):
         absent = next(positions.names[k] for k in listed if not paths[k].is_file())
         notes.append(f"left out, without a photograph: {len(listed) - len(named)} of {table}, such as {absent}")
@@ -184,17 +189,42 @@ def _check_not_swapped(table: Path, mosaic: Mosaic, latitude: Array, longitude: 
         )
 
 
-def _describe(mosaic: Mosaic, photos: Sequence[Photo], positions: EarthPositions, looking: Array) -> list[str]:
+def _ground_size_by_height(mosaic: Mosaic, photos: Sequence[Photo]) -> float | None:
+    """Median size of a pixel on the ground by heights and focal lengths; None where these are unknown."""
+    used = [photos[k] for k in mosaic.placed]
+    sizes = [one.height_m / one.focal_px for one in used if one.height_m and one.focal_px]
+    return float(np.median(sizes)) if len(sizes) == len(used) else None
+
+
+def _check_focal_length(table: Path, by_height_m: float, ground_size_m: float) -> None:
+    """Refuse a focal length that is not of these photographs, or heights that are not above the ground.
+
+    Their tilt is computed with them, and whoever locates images in the map would give the same focal length.
+    """
+    if 1 / _MOST_RATIO < by_height_m / ground_size_m < _MOST_RATIO:
+        return
+    raise InputError(
+        f"{table}: a pixel shows {ground_size_m:.4f} m of ground by the positions, {by_height_m:.4f} m by heights and "
+        f"--focal-px ({by_height_m / ground_size_m - 1:+.0%}), expected a few percent; correct --focal-px, which is in "
+        "pixels of these photographs (of resized ones their own), the heights or --ground-height, or leave out "
+        "--height-column"
+    )
+
+
+def _describe(mosaic: Mosaic, by_height_m: float | None, positions: EarthPositions, looking: Array) -> list[str]:
     residuals = mosaic.residuals_m
     notes = [
         f"{len(mosaic.placed)} photographs placed by {mosaic.pairs} overlaps, off their positions by "
         f"{np.median(residuals):.2f} m median, {residuals.max():.2f} m at most",
         f"ground size {mosaic.ground_size_m:.4f} m",
     ]
-    used = [photos[k] for k in mosaic.placed]
-    if all(one.height_m and one.focal_px for one in used):
-        expected = float(np.median([one.height_m / one.focal_px for one in used if one.height_m and one.focal_px]))
-        notes[-1] += f", {expected:.4f} m by height and focal length ({expected / mosaic.ground_size_m - 1:+.1%})"
+    if by_height_m is not None:
+        excess = by_height_m / mosaic.ground_size_m - 1
+        notes[-1] += f", {by_height_m:.4f} m by height and focal length ({excess:+.1%})"
+        if abs(excess) > _DOUBTFUL:
+            notes.append(
+                "warning: these differ by more than a few percent; check --focal-px, heights and --ground-height"
+            )
     if mosaic.left_out:
         notes.append(f"left out, without overlap: {', '.join(mosaic.left_out)}")
     if not looking.all():

@@ -83,10 +83,16 @@ def georeference_map(
 
     Raises:
         InputError: the positions are too few, lie on a line, contradict each other, do not fit the map's lengths, or
-            are far from the map's origin; or the map has aerial tiles beside its landmarks.
+            are far from the map's origin; what is up is not known; or the map has aerial tiles beside its landmarks.
     """
     _check_tiles(landmark_map)
     altitude = positions.altitude_m
+    if altitude is None and not level and landmark_map.scene().frame_is_arbitrary:
+        raise InputError(
+            f"images alone chose the frame of the map {landmark_map.name}, so that its z axis points anywhere, and the "
+            "positions have no heights; give --height-column and --height-reference, or --level where the z axis "
+            "points up"
+        )
     middle = mean_position(positions.latitude, positions.longitude)
     local = Datum(*middle, None if altitude is None else float(np.median(altitude)))
     target = local.local(positions.latitude, positions.longitude, altitude)

@@ -110,7 +110,7 @@ def solve_mosaic(photos: Sequence[Photo], *, progress: Progress = silent) -> Mos
     if len(group) < _LEAST_PHOTOS:
         raise InputError(
             f"{len(group)} of {len(photos)} photographs overlap with each other, expected {_LEAST_PHOTOS} at least; "
-            "take them closer together, looking straight down on ground with texture"
+            f"take them closer together, looking straight down on ground with texture{_doubt_reach(photos)}"
         )
     chosen = [photos[k] for k in group]
     where = np.array([one.position @ [1, 1j] for one in chosen])
@@ -162,6 +162,19 @@ def _may_overlap(first: Photo, second: Photo) -> bool:
     ]
     away_m = float(np.linalg.norm(first.position - second.position))
     return len(reaches) < 2 or away_m < _REACH * sum(reaches)
+
+
+def _doubt_reach(photos: Sequence[Photo]) -> str:
+    """What to check where focal lengths and heights say which photographs may overlap; empty where they do not."""
+    reaches_m = [
+        float(np.hypot(*one.size)) * one.height_m / one.focal_px for one in photos if one.height_m and one.focal_px
+    ]
+    if not reaches_m:
+        return ""
+    return (
+        f"; by height and focal length each shows {np.median(reaches_m):.0f} m from corner to corner: correct these if "
+        "it is more"
+    )
 
 
 def _overlap(photos: Sequence[Photo], first: int, second: int, features: Sequence[Features]) -> Overlap | None:

@@ -50,7 +50,7 @@ class AerialService:
     """See `MapService`."""
 
     def __init__(
-        self, landmark_map: LandmarkMap, calibration: Camera | float | None, *, search: TileSearch | None = None
+        self, landmark_map: LandmarkMap, calibration: Camera | None, *, search: TileSearch | None = None
     ) -> None:
         """For a map with aerial tiles of one scene.
 

@@ -17,11 +17,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -77,6 +78,10 @@ def make_app(service: MapService, *, hosts: Sequence[str] = LOOPBACK) -> FastAPI
         status = 413 if isinstance(error, UploadTooLargeError) else 422
         return JSONResponse({"error": str(error)}, status)
 
+    @app.exception_handler(RequestValidationError)
+    def refuse_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": "; ".join(_explain(one) for one in error.errors())}, 422)
+
     for name, (file, kind) in _FILES.items():
         content = (resources.files("vloc_ros.server") / "static" / file).read_bytes()
         app.get(f"/{name}", include_in_schema=False)(_answer_with(content, kind))
@@ -101,6 +106,12 @@ def make_app(service: MapService, *, hosts: Sequence[str] = LOOPBACK) -> FastAPI
             return await run_in_threadpool(lambda: service.locate(decode_upload(data), known))
 
     return app
+
+
+def _explain(wrong: Mapping[str, Any]) -> str:
+    """A parameter of a request that is none: what was found, and what was expected."""
+    expected = str(wrong["msg"]).removeprefix("Input should be ")
+    return f"{wrong['loc'][-1]} is {wrong['input']!r}, expected {expected}; correct it, or leave it out"
 
 
 def _answer_with(content: bytes, kind: str) -> Callable[[], Response]:

@@ -44,7 +44,7 @@ from vloc_ros.server.queries import (
 class LandmarkService:
     """See `MapService`."""
 
-    def __init__(self, localizer: Localizer, calibration: Camera | float | None) -> None:
+    def __init__(self, localizer: Localizer, calibration: Camera | None) -> None:
         """For a map of one scene.
 
         Args:

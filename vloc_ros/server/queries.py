@@ -68,33 +68,32 @@ class MapService(Protocol):
         ...
 
 
-def camera_of(image: Array, known: KnownOfView, calibration: Camera | float | None) -> Camera:
+def camera_of(image: Array, known: KnownOfView, calibration: Camera | None) -> Camera:
     """The camera of a photograph: by its focal length where that is given, else by what the server knows.
 
     Args:
         image: (H, W) or (H, W, 3) uint8.
         known: of the photograph.
-        calibration: what the server knows of all photographs: a camera, or their focal length in pixels; None for
-            nothing.
+        calibration: what the server knows of photographs of one size; None for nothing.
 
     Raises:
         InputError: neither is there, or the calibration is of another size.
     """
     height, width = image.shape[:2]
-    best = calibration if known.focal_px is None else known.focal_px
-    if best is None:
+    if known.focal_px is not None:
+        return Camera("SIMPLE_PINHOLE", width, height, (known.focal_px, width / 2, height / 2))
+    if calibration is None:
         raise InputError(
             "the camera is not known, expected a focal length in pixels; give it (focal_px of a request), or serve the "
-            "map with --focal-px or --camera"
+            "map with --focal-px and --size, or with --camera"
         )
-    if not isinstance(best, Camera):
-        return Camera("SIMPLE_PINHOLE", width, height, (best, width / 2, height / 2))
-    if (best.width, best.height) != (width, height):
+    if (calibration.width, calibration.height) != (width, height):
         raise InputError(
-            f"the image has {width}x{height} pixels, the server's calibration {best.width}x{best.height}; "
-            "choose an image of that camera, or give its focal length in pixels"
+            f"the image has {width}x{height} pixels, the server's calibration "
+            f"{calibration.width}x{calibration.height}; choose an image of that camera, or give its "
+            "focal length in pixels"
         )
-    return best
+    return calibration
 
 
 def weigh_similarities(similarities: Array) -> Array:

@@ -36,6 +36,7 @@ from vloc_ros.core.localization.tile_places import AerialPlaces
 from vloc_ros.core.localization.tile_views import describe_view
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import View
+from vloc_ros.nodes.map_server import tile_queries
 from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message, pose_of
 from vloc_ros.storage.maps import write_map
@@ -91,6 +92,15 @@ def test_an_image_from_above_finds_tiles_on_earth(ros: Ros, tmp_path: Path) -> N
     everything = call(**as_image(pixels, places=ASK.ALL))
     assert {one.modality for one in everything.retrieved} == {"aerial"}
     assert "no keyframes" in everything.message
+
+
+def test_what_extracts_keypoints_is_made_once_a_map(ros: Ros, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, build = [], tile_queries.build_tile_extractor
+    monkeypatch.setattr(tile_queries, "build_tile_extractor", lambda *args: made.append(1) or build(*args))
+    call = serve(ros, make_map_of_both(), tmp_path)
+    found = [call(**as_image(image_from(POSE), count=1)) for _ in range(2)]
+    assert found[0].retrieved == found[1].retrieved != []
+    assert len(made) == 1
 
 
 def test_a_descriptor_of_the_tiles_encoder_is_compared_with_them(ros: Ros, tmp_path: Path) -> None:

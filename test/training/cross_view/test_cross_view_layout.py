@@ -82,6 +82,12 @@ def test_a_view_that_is_not_there_is_refused(tmp_path: Path) -> None:
         read_views(write_dataset(tmp_path), "test", "street", is_query=True)
 
 
+def test_a_view_that_has_one_role_has_both(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    paths = [read_views(tmp_path, "test", "drone", is_query=role).paths for role in (True, False)]
+    assert paths[0] == paths[1] != ()
+
+
 def test_inspect_counts_and_names_what_is_missing_and_damaged(tmp_path: Path) -> None:
     write_dataset(tmp_path)
     (tmp_path / "train" / "satellite" / "0003" / "day-0.jpg").unlink()

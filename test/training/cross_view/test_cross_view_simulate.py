@@ -23,10 +23,23 @@ import pytest
 
 from training.cross_view import simulate
 from training.cross_view.layout import POSITIONS, TEST
-from training.cross_view.simulate import PIXELS, SIDE_M, STEP_M, _cut, _lay_tiles, export_towns, lay_on_ground
+from training.cross_view.simulate import (
+    PIXELS,
+    SIDE_M,
+    STEP_M,
+    STREET_COUNT,
+    _cut,
+    _lay_tiles,
+    _walk,
+    export_towns,
+    lay_on_ground,
+)
 from training.data.aerial_views import hover
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.geo.ground_images import GroundImage
+from vloc_ros.simulation.world import make_world
 
 SIZE_M, LEFT_M, TOP_M, SIDE_PX = 0.25, -30.0, 150.0, 480
 
@@ -72,6 +85,29 @@ def test_a_level_image_shows_the_ground_from_straight_above(
     level = lay_on_ground(np.repeat(blob[..., None], 3, axis=2).astype(np.uint8), pose, seed=0)[..., 0].astype(float)
     found = [(level * part).sum() / level.sum() for part in (columns, rows)]
     assert (np.array(found) / PIXELS - 0.5) * SIDE_M == pytest.approx([x, -y], abs=0.3)
+
+
+def test_street_images_show_the_road_ahead() -> None:
+    world = make_world("town", 74000)
+    tiles = _lay_tiles(GroundImage(np.zeros((720, 720, 3), np.uint8), np.ones((720, 720), bool), -30.0, 150.0, 0.25), 0)
+    with pytest.MonkeyPatch.context() as patch:
+        seen = list[tuple[Camera, Pose]]()
+        patch.setattr(simulate, "render", lambda _, camera, pose, **more: seen.append((camera, pose)))
+        walked = list(_walk(world, tiles, TEST, 0))
+    assert len(walked) == len(seen) == STREET_COUNT
+    ends = np.array([end for road in world.roads for end in (road.start, road.end)])
+    for (path, _, (x, y, side_m, _)), (camera, pose) in zip(walked, seen, strict=True):
+        assert pose.translation[2] == 1.5
+        # the middle of the ground is in the middle of the image, below the horizon
+        u, v = camera.project(pose.inverse().apply(np.array([[x, y, 0.0]])))[0]
+        assert u == pytest.approx(camera.width / 2)
+        assert camera.height / 2 < v < camera.height
+        assert (ends.min(axis=0) - 2 <= [x, y]).all()
+        assert (ends.max(axis=0) + 2 >= [x, y]).all()
+        tile = next(one for one in tiles if one.name == path.parent.name)
+        assert max(abs(tile.x - x), abs(tile.y - y)) <= STEP_M / 2 + 1e-9
+        assert side_m == pytest.approx(2 * np.hypot(*(np.array([x, y]) - pose.translation[:2])))
+    assert len({pose.rotation.round(3).tobytes() for _, pose in seen}) == 4
 
 
 def test_a_split_is_not_written_twice(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from benchmarks.provenance import Figures
 from benchmarks.tables.table import Table, TableSource
 
 _SECTION, _WAY, _BACK = "cross_view", "there", "back"
-_FIXES = "aerial_fixes"
+_FIXES, _STREET = "aerial_fixes", "street_views"
+_GALLERIES = {"satellite": "aerial tiles", "drone": "drone images"}
 
 
 def indices(figures: Mapping[str, Figures]) -> Table:
@@ -85,7 +86,21 @@ def fixes(figures: Mapping[str, Figures]) -> Table:
     return Table(header, rows)
 
 
+def street(figures: Mapping[str, Figures]) -> Table:
+    """Street images in aerial tiles, and among drone images."""
+    rows = []
+    for name, found in figures[_STREET]["rows"].items():
+        title, gallery = name.removesuffix(f", {found['view']}"), _GALLERIES[found["view"]]
+        shares = [f"{found[one]:.1%}" for one in ("R@1", "R@10", "R@1%", "chance")]
+        region = f"{found['region_top_1']:.1%} ({found['region_chance']:.1%})"
+        number = f"{found['queries']} in {found['gallery']}"
+        rows.append([title, gallery, number, *shares, f"{found['median_m']:.0f} m", region])
+    header = ["index", "street images in", "number", "R@1", "R@10", "R@1 %", "chance R@1", "median"]
+    return Table([*header, "town right (chance)"], rows)
+
+
 TABLES = {
+    "street_views": TableSource((_STREET,), street),
     "aerial_fixes": TableSource((_FIXES,), fixes),
     "cross_view_indices": TableSource((_SECTION,), indices),
     "cross_view_hierarchy": TableSource((_SECTION,), hierarchy),

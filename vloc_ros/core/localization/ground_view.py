@@ -24,7 +24,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.query import View
+from vloc_ros.core.query import PosePrior, View
 
 _MOST_PX = 1_200_000
 # ground further from straight down is seen too flat to resemble a map
@@ -51,6 +51,7 @@ class AerialQuery:
         altitude_m: above the ground; None where unknown.
         altitude_std: its standard deviation, as a share of it.
         yaw_rad: of the upper edge of the image in the map, counter-clockwise from x; None where unknown.
+        prior: where the camera is expected; tiles there are tried beside the most similar ones. None where unknown.
     """
 
     view: View
@@ -59,6 +60,7 @@ class AerialQuery:
     altitude_m: float | None = None
     altitude_std: float = 0.1
     yaw_rad: float | None = None
+    prior: PosePrior | None = None
 
     def __post_init__(self) -> None:
         down = self.down

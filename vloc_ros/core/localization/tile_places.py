@@ -23,12 +23,15 @@ import numpy as np
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.query import PosePrior
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.tile_encoder import AERIAL, CODES, KEYPOINTS, TileEncoder, restore_keypoints
 
 _SAME_SIZE = 0.01
 # tiles of a size are searched in a view of their own where the next finer one is finer by more than this
 _ANOTHER_SIZE = 1.3
+# of a prior
+_SIGMAS = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +106,19 @@ class AerialPlaces:
         least = np.partition(similarities, len(similarities) - count)[len(similarities) - count]
         found = np.flatnonzero(similarities >= least)
         return np.asarray(found[np.argsort(-similarities[found], kind="stable")][:count])
+
+    def near(self, prior: PosePrior) -> Array:
+        """(P,) bool: tiles within three standard deviations of where a camera is expected, and those next to it.
+
+        Raises:
+            InputError: the map has no such scene.
+        """
+        scene = self.map.scene(prior.frame_id)
+        away = self.places.translations[:, :2] - scene.scene_from(prior.map_from_rig).translation[:2]
+        # a side further than that: what a tilted camera sees is beside it
+        spread = prior.covariance[:2, :2] + (self.places.extents[:, 0, None, None] / _SIGMAS) ** 2 * np.eye(2)
+        distance = np.einsum("pi,pij,pj->p", away, np.linalg.inv(spread), away)
+        return np.asarray((distance <= _SIGMAS**2) & (self.places.scenes == self.map.frame_ids.index(scene.frame_id)))
 
     def plan(self) -> Array:
         """(M, 3) keypoints of the coarsest tiles, metres in their scenes: what the map looks like from above."""

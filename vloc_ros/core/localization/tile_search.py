@@ -48,9 +48,13 @@ _LEAST_INLIERS, _RATIO = 6, 0.9
 _REFINED = 3
 # poses whose ground differs by less do not compete: parts of the footprint
 _SAME_PLACE, _SAME_YAW_RAD = 0.25, 0.35
+# of a pose's support, that of a competing one from which on either may be right, however well supported both are
+_ALIKE_SHARE = 0.5
 # of a scale, against the altitude; and of a yaw, against a compass
 _SCALE_SIGMAS, _LEAST_SCALE, _MOST_YAW_RAD = 3.0, 0.2, 0.6
 _MOST_KEYPOINTS = 8000
+# tiles retrieved of all, over those where a prior expects the view
+_EXPECTED = 2
 # of the ground, in the search for hypotheses
 _COARSE_GROUND = 2500
 
@@ -195,7 +199,7 @@ class TileSearch:
 
     def _hypotheses(self, view: TileView) -> list[TileHypothesis]:
         places, coarse = self._places, list[_Laid]()
-        for place in places.most_similar(view.similarity, count=self._config.retrieval_top_k).tolist():
+        for place in self._retrieve(view):
             size_m, scene = places.ground_size(place), int(places.places.scenes[place])
             radius_m = places.places.extents[place, 0] / 2
             if view.level.ground_size_m is not None:
@@ -212,6 +216,20 @@ class TileSearch:
                 chosen.append(one)
         refined = [self._refine(one) for one in chosen[:_REFINED]]
         return [one for one in refined if one is not None]
+
+    def _retrieve(self, view: TileView) -> list[int]:
+        """The tiles that resemble a view most, and some of those where it is expected.
+
+        The former are the same with a prior as without: poses elsewhere compete with one where it says.
+        """
+        places, count = self._places, self._config.retrieval_top_k
+        found: list[int] = places.most_similar(view.similarity, count=count).tolist()
+        if view.query.prior is None:
+            return found
+        expected = np.flatnonzero(places.near(view.query.prior))
+        count = min(-(-count // _EXPECTED), len(expected))
+        more = expected[places.most_similar(view.similarity[expected], count=count)] if count else expected
+        return list(dict.fromkeys([*found, *more.tolist()]))
 
     def _similarity(
         self, view: TileView, ground: GroundKeypoints, rows: Array, columns: Array
@@ -311,20 +329,27 @@ class TileSearch:
         """Each hypothesis, with the margin over the best one of another pose."""
         weighed = []
         for one in hypotheses:
-            others = [other.evidence.support for other in hypotheses if other is not one and not _is_same(one, other)]
+            others = [other.evidence.support for other in _list_competing(one, hypotheses)]
             margin = min([CLEAR_MARGIN, *(one.evidence.support - support for support in others)])
             weighed.append((one, replace(one.evidence, margin=margin)))
         return weighed
 
     def decide(self, hypotheses: Sequence[TileHypothesis]) -> LocalizationResult:
-        """Accept the best hypothesis where its score reaches the threshold."""
+        """Accept the best hypothesis where its score reaches the threshold and no other explains the view as well."""
         if not hypotheses:
-            reason = "no retrieved tile shows what the view does: another place, or too different a time?"
+            reason = (
+                "no retrieved tile shows what the view does: another place, too different a time, or a wrong focal "
+                "length or altitude?"
+            )
             return LocalizationResult.refused(Status.TOO_FEW_MATCHES, reason)
         leader, evidence = self._lead(hypotheses)
         score = self._model.score(evidence)
         result = self.publishable(leader, self._model.confidence(score, self._share))
         if score >= self._threshold:
+            other = max((one.evidence.support for one in _list_competing(leader, hypotheses)), default=0.0)
+            if other >= _ALIKE_SHARE * evidence.support:  # at most one of them is right
+                reason = f"two places look alike, with a support of {evidence.support:.0%} and {other:.0%}"
+                return replace(result, confidence=min(result.confidence, 0.5)).refused_as(Status.AMBIGUOUS, reason)
             return result
         needed = self._model.confidence(self._threshold, self._share)
         needs = f"confidence {result.confidence:.1%}, at least {needed:.1%} is needed"
@@ -368,6 +393,11 @@ def _alike(one: _Laid, other: _Laid) -> bool:
     """Whether two similarities lay the view on the same ground."""
     apart = abs(one.middle - other.middle) + abs(one.reach - other.reach)
     return one.scene == other.scene and apart < _SAME_PLACE * max(abs(one.reach), abs(other.reach))
+
+
+def _list_competing(one: TileHypothesis, hypotheses: Sequence[TileHypothesis]) -> list[TileHypothesis]:
+    """Those that show other ground."""
+    return [other for other in hypotheses if other is not one and not _is_same(one, other)]
 
 
 def _is_same(one: TileHypothesis, other: TileHypothesis) -> bool:

@@ -28,7 +28,7 @@ from vloc_ros.core.localization.ground_view import AerialQuery
 from vloc_ros.core.localization.observation import StageClock
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.tile_search import TileSearch
-from vloc_ros.core.query import FlightState, Query, View
+from vloc_ros.core.query import FlightState, PosePrior, Query, View
 
 # candidate of a pose that aerial tiles alone gave
 FROM_ABOVE = "retrieval/aerial"
@@ -60,7 +60,7 @@ class ViewsFromAbove:
             reason = f"the altitude of the camera is {altitude_m:.2f} m, expected metres above the ground, more than 0"
             return LocalizationResult.refused(Status.NO_FEATURES, reason)
         with clock.stage("tiles"):
-            found = self._tiles.localize(_make_aerial_query(view, query.flight, altitude_m))
+            found = self._tiles.localize(_make_aerial_query(view, query, altitude_m))
         return _carry_to_rig(found, view) if found.ok else found
 
 
@@ -90,9 +90,13 @@ def _altitude_of(view: View, flight: FlightState) -> float | None:
     return flight.altitude_m - float(view.rig_from_camera.translation @ flight.down)
 
 
-def _make_aerial_query(view: View, flight: FlightState, altitude_m: float | None) -> AerialQuery:
-    own = replace(view, rig_from_camera=Pose.identity())
+def _make_aerial_query(view: View, query: Query, altitude_m: float | None) -> AerialQuery:
+    own, flight, prior = replace(view, rig_from_camera=Pose.identity()), query.flight, query.prior
+    if prior is not None:
+        covariance = carry_covariance(prior.covariance, prior.map_from_rig, view.rig_from_camera)
+        prior = PosePrior(prior.map_from_rig @ view.rig_from_camera, covariance, prior.frame_id)
     if flight.down is None:
-        return AerialQuery(own, altitude_m=altitude_m, altitude_std=flight.altitude_std)
+        return AerialQuery(own, altitude_m=altitude_m, altitude_std=flight.altitude_std, prior=prior)
     down = view.rig_from_camera.rotation.T @ flight.down
-    return AerialQuery(own, down / np.linalg.norm(down), flight.down_std_rad, altitude_m, flight.altitude_std)
+    down /= np.linalg.norm(down)
+    return AerialQuery(own, down, flight.down_std_rad, altitude_m, flight.altitude_std, prior=prior)

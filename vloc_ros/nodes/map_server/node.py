@@ -44,6 +44,7 @@ from vloc_ros.nodes.map_server.place_queries import (
 )
 from vloc_ros.nodes.map_server.query_turns import QueryTurns
 from vloc_ros.nodes.map_server.refusal import QueryRefused
+from vloc_ros.nodes.map_server.tile_queries import TileQueries
 from vloc_ros.nodes.rclpy_support.conversion import (
     header,
     keyframe_poses,
@@ -68,19 +69,22 @@ _LONGEST_WAIT_S = 5.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedMap:
-    """A map, and the bytes of its manifest at the time of its verification."""
+    """A map, the bytes of its manifest at the time of its verification, and what queries of its tiles share."""
 
     folder: Path
     landmark_map: LandmarkMap
     manifest: dict[str, Any]
     manifest_data: bytes
     files: list[tuple[str, int]]
+    tiles: TileQueries
 
     @staticmethod
     def read(folder: Path) -> ServedMap:
         """Read and verify a map; raises MapError."""
         manifest, files = read_manifest(folder), map_files(folder)
-        return ServedMap(folder, read_map(folder, mapped=False), manifest, _bytes(folder / _MANIFEST), files)
+        landmark_map = read_map(folder, mapped=False)
+        data, tiles = _bytes(folder / _MANIFEST), TileQueries(landmark_map)
+        return ServedMap(folder, landmark_map, manifest, data, files, tiles)
 
 
 class MapServerNode(ManagedNode):
@@ -279,7 +283,7 @@ class MapServerNode(ManagedNode):
         if served is None:
             raise QueryRefused(QueryPlaces.Response.NO_MAP, "no map is loaded")
         response.map_hash = served.manifest["hash"]
-        found, response.message = retrieve_places(encoders, served.landmark_map, request)
+        found, response.message = retrieve_places(encoders, served.tiles, request)
         response.retrieved = [retrieved_place(one) for one in found]
 
 

@@ -45,7 +45,7 @@ from vloc_ros.inference.models import read_model
 from vloc_ros.inference.range_descriptors import check_spaces, read_range_descriptor, read_space
 from vloc_ros.node_config import MapServerConfig, PlaceQueryConfig
 from vloc_ros.nodes.map_server.refusal import QueryRefused
-from vloc_ros.nodes.map_server.tile_queries import retrieve_tiles
+from vloc_ros.nodes.map_server.tile_queries import TileQueries
 from vloc_ros.nodes.rclpy_support.conversion import image_of, image_size_of
 
 _REQUEST, _CODES = QueryPlaces.Request, QueryPlaces.Response
@@ -144,14 +144,16 @@ def _check_image_size(config: PlaceQueryConfig, message: Any) -> None:
         )
 
 
-def retrieve_places(encoders: PlaceEncoders, landmark_map: LandmarkMap, request: Any) -> tuple[list[FoundPlace], str]:
+def retrieve_places(encoders: PlaceEncoders, tiles: TileQueries, request: Any) -> tuple[list[FoundPlace], str]:
     """The places that the query of a QueryPlaces.Request resembles, and what was not searched and why.
 
-    LiDAR places come before keyframes and these before aerial tiles, each best first.
+    LiDAR places come before keyframes and these before aerial tiles, each best first. `tiles` are of the map that is
+    searched.
 
     Raises:
         QueryRefused: there is no answer.
     """
+    landmark_map = tiles.map
     kinds, count = _choose_kinds(landmark_map, request), request.count or _REQUEST.DEFAULT_COUNT
     # before a model runs: a map without places has no answer, whatever the models
     missing = {kind: reason for kind in kinds if (reason := _describe_missing(kind, landmark_map))}
@@ -162,7 +164,7 @@ def retrieve_places(encoders: PlaceEncoders, landmark_map: LandmarkMap, request:
     for kind in (one for one in kinds if one not in missing):
         try:
             if kind == _REQUEST.AERIAL_TILES:
-                found += _search_tiles(landmark_map, request, count)
+                found += _search_tiles(tiles, request, count)
             else:
                 found += _search(kind, describe(), landmark_map, count)
         except QueryRefused as refusal:
@@ -232,14 +234,14 @@ def _search(
         raise QueryRefused(_CODES.OTHER_ENCODER, str(error)) from error
 
 
-def _search_tiles(landmark_map: LandmarkMap, request: Any, count: int) -> list[FoundPlace]:
+def _search_tiles(tiles: TileQueries, request: Any, count: int) -> list[FoundPlace]:
     """The aerial tiles that an image, or a descriptor of their encoder, resembles."""
     if request.query == _REQUEST.POINTS:
         raise QueryRefused(_CODES.NO_MODEL, "a scan is not compared with aerial tiles; send an image from above")
     try:
         if request.query in _IMAGES:
-            return retrieve_tiles(landmark_map, request, _read_image(request), count)
-        return query_tiles(landmark_map, _read_descriptor(request), encoder=request.encoder, count=count)
+            return tiles.retrieve(request, _read_image(request), count)
+        return query_tiles(tiles.map, _read_descriptor(request), encoder=request.encoder, count=count)
     except MapError as error:
         raise QueryRefused(_CODES.NO_INDEX, str(error)) from error
     except ModelError as error:

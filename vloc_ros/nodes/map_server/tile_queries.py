@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from vloc_msgs.srv import QueryPlaces
 from vloc_ros.assembly import build_tile_extractor
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.ground_view import AerialQuery, GroundViewError
@@ -38,28 +40,44 @@ from vloc_ros.nodes.rclpy_support.conversion import camera_of
 _CODES = QueryPlaces.Response
 
 
-def retrieve_tiles(landmark_map: LandmarkMap, request: Any, image: Array, count: int) -> list[FoundPlace]:
-    """The aerial tiles that an image resembles, best first.
+class TileQueries:
+    """The aerial tiles of one map, and what extracts their keypoints: made for the first query, kept for the others.
 
-    Args:
-        landmark_map: with tiles.
-        request: of QueryPlaces.
-        image: (H, W) or (H, W, 3) uint8, that of the request.
-        count: of tiles, at most.
-
-    Raises:
-        QueryRefused: there is no answer.
-        MapError: the tiles are damaged.
+    Not thread-safe: queries take turns.
     """
-    query, places = _make_query(request, image), AerialPlaces(landmark_map)
-    extractor = build_tile_extractor(InferenceConfig(), landmark_map)
-    try:
-        rows = describe_view(query, places, extractor)
-    except (GroundViewError, InputError) as error:
-        raise QueryRefused(_CODES.BAD_IMAGE, str(error)) from error
-    except Exception as error:  # the engines' exceptions have no common base, and none ends the map server
-        raise QueryRefused(_CODES.MODEL_FAILED, f"the model failed: {error}") from error
-    return query_tiles(landmark_map, rows, encoder=places.encoder.hash, count=count)
+
+    def __init__(self, landmark_map: LandmarkMap) -> None:
+        """Of any map; one without tiles has no answers."""
+        self.map = landmark_map
+
+    @cached_property
+    def _places(self) -> AerialPlaces:
+        return AerialPlaces(self.map)
+
+    @cached_property
+    def _extractor(self) -> Extractor:
+        return build_tile_extractor(InferenceConfig(), self.map)
+
+    def retrieve(self, request: Any, image: Array, count: int) -> list[FoundPlace]:
+        """The aerial tiles that an image resembles, best first.
+
+        Args:
+            request: of QueryPlaces.
+            image: (H, W) or (H, W, 3) uint8, that of the request.
+            count: of tiles, at most.
+
+        Raises:
+            QueryRefused: there is no answer.
+            MapError: the tiles are damaged, or there are none.
+        """
+        query, places, extractor = _make_query(request, image), self._places, self._extractor
+        try:
+            rows = describe_view(query, places, extractor)
+        except (GroundViewError, InputError) as error:
+            raise QueryRefused(_CODES.BAD_IMAGE, str(error)) from error
+        except Exception as error:  # the engines' exceptions have no common base, and none ends the map server
+            raise QueryRefused(_CODES.MODEL_FAILED, f"the model failed: {error}") from error
+        return query_tiles(self.map, rows, encoder=places.encoder.hash, count=count)
 
 
 def _make_query(request: Any, image: Array) -> AerialQuery:

@@ -202,20 +202,20 @@ async function locate(file) {
   document.body.dataset.state = "answered";
 }
 
-// what a full server says is plain text; an error of the form's numbers has a list of details
+// what a full server says is plain text
 async function readAnswer(response) {
   const isJson = (response.headers.get("Content-Type") ?? "").startsWith("application/json");
   if (response.status === 503) return { refusal: "the server is busy; try again" };
   if (!isJson) return { refusal: `the server failed (${response.status})` };
   const content = await response.json();
   if (response.ok) return content;
-  return { refusal: content.error ?? content.detail?.map((one) => `${label(one.loc.at(-1))}: ${one.msg}`).join("; ") ?? "the server failed" };
+  return { refusal: content.error ? nameFields(content.error) : "the server failed" };
 }
 
-// what the form calls a parameter of the API
-function label(parameter) {
-  const field = el("known").elements.namedItem(parameter);
-  return field ? field.labels[0].textContent.trim() : parameter;
+// a refusal in the words of the form, in place of the parameters of the API
+function nameFields(refusal) {
+  const named = (text, key) => text.replace(new RegExp(`(^|; )${key}(?= is )`), `$1${el("known").elements.namedItem(key).labels[0].textContent.trim()}`);
+  return ["focal_px", "altitude_m"].reduce(named, refusal);
 }
 
 function listen() {
