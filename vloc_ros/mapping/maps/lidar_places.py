@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vloc_ros.core.clouds.place_clouds import POINTS_CM, encode_points, keep_heading
+from vloc_ros.core.clouds.place_clouds import POINTS_CM, decode_points, encode_points, keep_heading
 from vloc_ros.core.clouds.point_cloud import PointCloud, downsample, level_ground_share
 from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.errors import InputError, ModelError
@@ -176,8 +176,8 @@ def _grow_scan_index(
     landmark_map: LandmarkMap, places: Places, encoder: ScanContextEncoder, first: int
 ) -> RetrievalIndex:
     """The index of Scan Contexts with rows for further places, of which the first has the number `first`."""
-    # the descriptors are those of the points that are stored
-    rows = encoder.encode([points / np.float32(100.0) for points in _parts(places)])
+    # the descriptors are those of the points that are stored; all of them as metres take twice the memory of the map
+    rows = encoder.encode(decode_points(places.payloads[POINTS_CM].of(k)) for k in range(len(places)))
     items = np.arange(len(places), dtype=np.int64) + first
     index = find_scan_index(landmark_map) if first else None
     if index is None:
@@ -244,10 +244,6 @@ def _encode_scan(name: str, cloud: PointCloud, encoder: RangeEncoder) -> Array:
         return encoder.encode_scan(cloud.points, cloud.intensity)
     except ModelError as error:
         raise ModelError(f"the scan {name}: {error}") from error
-
-
-def _parts(places: Places) -> list[Array]:
-    return [places.payloads[POINTS_CM].of(k) for k in range(len(places))]
 
 
 def _check_level(some: Sequence[Array]) -> None:
