@@ -217,24 +217,29 @@ def _make_places(
     The rows are of the scans as they were recorded, denser than the points that the map keeps.
     """
     furthest_m, voxel_m = 1.5 * contexts.context.range_m, contexts.context.voxel_m
-    poses, parts, views = [], [], list[Array]()
+    poses, counts, extents, views = [], [0], [], list[Array]()
+    # of all places: as arrays of their own that are joined in the end, they would take twice the memory
+    stored = bytearray()
     for scan in progress(chosen, description="places", total=len(chosen)):
         pose, cloud = _read_levelled(scan, scene)
         near = cloud.points[np.linalg.norm(cloud.points, axis=1) < furthest_m]
         if not len(near):
             raise InputError(f"the scan {scan.name} has no point within {furthest_m:g} m; leave it out")
         poses.append(pose)
-        parts.append(encode_points(downsample(near, _STORED_VOXELS * voxel_m)))
+        points = encode_points(downsample(near, _STORED_VOXELS * voxel_m))
+        stored += points.tobytes()
+        counts.append(len(points))
+        extents.append(np.ptp(points.astype(float), axis=0) / 100.0)
         if encoder is not None:
             views.append(_encode_scan(scan.name, cloud, encoder))
-    offsets = np.cumsum([0, *map(len, parts)]).astype(np.int64)
+    values, offsets = np.frombuffer(stored, np.int16).reshape(-1, 3), np.cumsum(counts).astype(np.int64)
     places = Places(
         tuple(scan.name for scan in chosen),
         np.full(len(chosen), number, np.int32),
         np.array([pose.rotation for pose in poses]),
         np.array([pose.translation for pose in poses]),
-        np.array([np.ptp(points.astype(float), axis=0) / 100.0 for points in parts]),
-        {POINTS_CM: Payload(np.concatenate(parts), offsets)},
+        np.array(extents),
+        {POINTS_CM: Payload(values, offsets)},
     )
     return places, views
 
