@@ -50,7 +50,7 @@ def encode_array(name: str, array: Array) -> tuple[dict[str, Any], bytes]:
     array = np.ascontiguousarray(array)
     assert array.dtype.name in _DTYPES, f"{name}: {array.dtype}"
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    digest = hashlib.sha256(_bytes_of(little)).hexdigest()
+    digest = hashlib.sha256(_bytes_of(little).data).hexdigest()
     delta = array.ndim == 1 and array.dtype.kind in "iu"
     entry = {
         "file": f"{name.replace('/', '.')}-{digest[:16]}.z",
@@ -88,7 +88,7 @@ def decode_array(folder: Path, name: str, entry: Mapping[str, Any], *, out: Arra
     array = flat.view(dtype).reshape(shape)
     if entry["encoding"] == "delta":
         np.cumsum(_unsigned(array), dtype=_unsigned(array).dtype, out=_unsigned(array))
-    if hashlib.sha256(flat).hexdigest() != entry["sha256"]:
+    if hashlib.sha256(flat.data).hexdigest() != entry["sha256"]:
         raise MapError(f"{where}: was altered, its checksum differs from the manifest's; {_REMEDY}")
     array = array.astype(dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
@@ -134,7 +134,7 @@ def _deflate(array: Array) -> bytes:
     """All first bytes of the rows, then all second bytes, …, compressed: like bytes side by side compress better."""
     rows = _bytes_of(array).reshape(-1, _row_bytes(array.shape, array.dtype))
     compressor = zlib.compressobj(_LEVEL if array.nbytes < _LARGE_BYTES else _LEVEL_OF_LARGE)
-    parts = [compressor.compress(_bytes_of(np.ascontiguousarray(rows[:, some].T))) for some in _columns(rows)]
+    parts = [compressor.compress(_bytes_of(np.ascontiguousarray(rows[:, some].T)).data) for some in _columns(rows)]
     return b"".join([*parts, compressor.flush()])
 
 
@@ -145,7 +145,7 @@ def _inflate(path: Path, file: BinaryIO, rows: Array) -> None:
     try:
         for some in _columns(rows):
             part = np.empty((some.stop - some.start, len(rows)), np.uint8)
-            if _inflate_some(inflater, file, memoryview(_bytes_of(part))) < part.size:
+            if _inflate_some(inflater, file, _bytes_of(part).data) < part.size:
                 raise MapError(damaged)
             rows[:, some] = part.T
         # reads to the end of the stream, which is where zlib compares its own checksum
