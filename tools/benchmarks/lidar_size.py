@@ -55,6 +55,8 @@ SIZES = (1_000, 10_000, 100_000)
 QUERIES, ADDED = 40, 100
 # a retrieved place within this distance shows what the scan does; a pose is right as in the section `lidar`
 _NEAR_M, _WITHIN_M, _WITHIN_RAD = 5.0, 0.5, np.radians(5.0)
+# all scans become places, also where the drive turns a corner
+_EVERY_SCAN_M = 0.0
 # places of the drive that are apart by more are different ones
 _APART_M = 20.0
 # of the range model: rows of a place, values; how many queries are timed
@@ -88,7 +90,8 @@ def measure_size(folder: Path, count: int) -> dict[str, Any]:
 def _make(folder: Path, count: int) -> dict[str, Any]:
     spent_s = [0.0]
     scans = [_note_time(scan, spent_s) for scan in ManyPlaces.simulate().scans(count)]
-    cpu_s, landmark_map = _cpu(lambda: make_lidar_map(scans, name="many", spacing_m=0.9 * SPACING_M))
+    cpu_s, landmark_map = _cpu(lambda: make_lidar_map(scans, name="many", spacing_m=_EVERY_SCAN_M))
+    assert len(landmark_map.places[LIDAR]) == count
     write_s, _ = _cpu(lambda: write_map(landmark_map, folder / "map"))
     return {
         "places": count,
@@ -197,7 +200,7 @@ def _add(folder: Path, count: int) -> dict[str, Any]:
     more = ManyPlaces.simulate().scans(count + ADDED)[count:]
 
     def add() -> None:
-        grown = add_lidar_places(read_map(folder / "map"), more, spacing_m=0.9 * SPACING_M)
+        grown = add_lidar_places(read_map(folder / "map"), more, spacing_m=_EVERY_SCAN_M)
         write_map(grown, folder / "map")
 
     cpu_s, _ = _cpu(add)
