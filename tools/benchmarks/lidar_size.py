@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from benchmarks.many_places import RINGS, SPACING_M, ManyPlaces
+from benchmarks.many_places import RINGS, ManyPlaces
 from benchmarks.provenance import Rows
 
 from vloc_ros.assembly import build_localizer
@@ -216,12 +216,11 @@ def _compare_places(landmark_map: LandmarkMap, rng: np.random.Generator) -> dict
     assert index is not None
     driven = np.flatnonzero([name.startswith("drive/") for name in places.names])
     others = np.setdiff1d(np.arange(len(places)), driven)
+    made = rng.choice(others, min(len(driven), len(others)), replace=False)
     found = {}
-    for name, some in (("driven", driven), ("made", rng.choice(others, min(len(driven), len(others)), replace=False))):
+    for name, some, least_m in (("driven", driven, _APART_M), ("made", made, 0.0)):
         rows, positions = index.descriptors[some], places.translations[some]
-        apart = np.linalg.norm(positions[:, None] - positions[None], axis=2) > (
-            4 * SPACING_M if name == "driven" else 0
-        )
+        apart = np.linalg.norm(positions[:, None] - positions[None], axis=2) > least_m
         found[name] = float(np.median(np.where(apart, rows @ rows.T, -1.0).max(axis=1)))
     return found
 
