@@ -40,6 +40,7 @@ from vloc_ros.core.localization.camera_cloud_decision import CameraHypothesis
 from vloc_ros.core.localization.camera_cloud_search import MISFIT, CameraCloudSearch
 from vloc_ros.core.localization.camera_errors import CameraErrors
 from vloc_ros.core.localization.result import Status
+from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 from vloc_ros.evaluation.camera_hypotheses import summarize_errors
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
 
@@ -178,6 +179,15 @@ def test_an_overlay_shows_what_is_before_the_camera() -> None:
 
 def test_a_lattice_that_is_too_large_is_refused(search: CameraCloudSearch) -> None:
     with pytest.raises(InputError, match="reach"):
+        search.find(see(ROOM), TRUTH.rotation, reach_m=60.0)
+
+
+def test_a_map_that_is_too_large_is_refused_before_its_points_are_read() -> None:
+    room = make_room_map()
+    without_points = replace(room, places={LIDAR: replace(room.places[LIDAR], payloads={})})
+    search = build_camera_cloud_search(LocalizerConfig(), room)[0]
+    search._map = without_points
+    with pytest.raises(InputError, match="positions lie within"):
         search.find(see(ROOM), TRUTH.rotation, reach_m=60.0)
 
 

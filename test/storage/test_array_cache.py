@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -120,7 +121,7 @@ def test_a_damaged_entry_is_not_used(folder: Path, cache: Path, wall: LandmarkMa
 def test_the_least_recently_used_entries_are_removed(
     folder: Path, cache: Path, wall: LandmarkMap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(array_cache, "MOST_CACHED_BYTES", int(2.5 * wall.codes.nbytes))
+    monkeypatch.setattr(array_cache, "MOST_CACHED_BYTES", int(1.5 * wall.codes.nbytes))
     read_map(folder)
     (first,) = cache.iterdir()
     abandoned, under_way, foreign = (cache / name for name in (".old.part", ".new.part", "notes.txt"))
@@ -134,6 +135,29 @@ def test_the_least_recently_used_entries_are_removed(
         read_map(tmp_path / f"map{number}")
         entries += [p for p in cache.glob("*.values") if p not in entries]
     assert sorted(cache.iterdir()) == sorted([*entries[1:], under_way, foreign])
+
+
+def test_an_array_larger_than_the_bound_stays(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(array_cache, "MOST_CACHED_BYTES", 1)
+    with caplog.at_level(logging.WARNING):
+        assert _is_mapped(read_map(folder).codes)
+    assert not caplog.text
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_full_disk_is_told_before_pages_are_mapped(
+    folder: Path, cache: Path, wall: LandmarkMap, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_array_equal(read_map(folder).codes, wall.codes)
+    assert "No space left" in caplog.text
+    assert not list(cache.iterdir())
 
 
 def test_without_a_usable_cache_the_map_is_read_with_a_warning(

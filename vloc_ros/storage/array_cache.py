@@ -27,7 +27,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def load_array(folder: Path, name: str, entry: Mapping[str, Any]) -> Array:
     try:
         with contextlib.suppress(FileNotFoundError):
             return _map_entry(path, dtype, shape, size)
-        _write_entry(path, decode_array(folder, name, entry).astype(dtype, copy=False))
+        _write_entry(path, size, lambda values: decode_array(folder, name, entry, out=values))
         _keep_newest(cache)
         return _map_entry(path, dtype, shape, size)
     except OSError as error:
@@ -102,13 +102,16 @@ def _map_entry(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], size: i
         return np.asarray(np.memmap(file, dtype, "r", shape=shape))
 
 
-def _write_entry(path: Path, values: Array) -> None:
+def _write_entry(path: Path, size: int, decode: Callable[[Array], object]) -> None:
+    """Make a file of the cache, decoded where it is mapped, so that it needs no memory that cannot be taken back."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PART_SUFFIX)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(values.data)
-            file.flush()
+        with os.fdopen(descriptor, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here; in mapped pages it is a SIGBUS
+            values = np.memmap(file, np.uint8, "r+", shape=(size,))
+            decode(np.asarray(values))
+            values.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
@@ -119,16 +122,19 @@ def _write_entry(path: Path, values: Array) -> None:
 
 
 def _keep_newest(cache: Path) -> None:
-    """Remove the least recently used entries beyond the bound, and abandoned parts."""
+    """Remove the least recently used entries beyond the bound, and abandoned parts.
+
+    The entry that exceeds the bound stays: it may be larger than that, and would be unpacked at every start.
+    """
     now, total = time.time(), 0
     for path, used_s, size in sorted(_entries(cache), key=lambda e: -e[1]):
         is_part = path.name.startswith(".") and path.name.endswith(PART_SUFFIX)
         if is_part and now - used_s <= _ABANDONED_AFTER_S:
             continue
-        total += size if path.name.endswith(_SUFFIX) else 0
         if is_part or (path.name.endswith(_SUFFIX) and total > MOST_CACHED_BYTES):
             with contextlib.suppress(OSError):
                 path.unlink()
+        total += size if path.name.endswith(_SUFFIX) else 0
 
 
 def _entries(cache: Path) -> list[tuple[Path, float, int]]:

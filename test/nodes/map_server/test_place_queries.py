@@ -32,12 +32,14 @@ from scan_robot import point_cloud_message_of
 from sensor_msgs.msg import CompressedImage
 
 from vloc_msgs.srv import QueryPlaces
+from vloc_ros.core.clouds.place_clouds import POINTS_CM
 from vloc_ros.core.clouds.point_cloud import PointCloud
+from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.range_descriptors import read_range_descriptor
-from vloc_ros.nodes.map_server.node import MapServerNode
+from vloc_ros.nodes.map_server.node import MapServerNode, ServedMap
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message, pose_of
-from vloc_ros.storage.maps import map_hash
+from vloc_ros.storage.maps import map_hash, read_map
 
 ASK, REPLY = QueryPlaces.Request, QueryPlaces.Response
 Call = Callable[..., Any]
@@ -80,6 +82,15 @@ def test_images_scans_and_descriptors_retrieve_places(ros: Ros, wall: Wall, fold
     found = call(**by_row, count=1)
     assert found.retrieved[0].name == "drive/1"
     assert {modality for modality, _ in _names(found)} == {"lidar", "image"}
+
+
+def test_a_served_map_keeps_no_points_of_lidar_places(folder: Path) -> None:
+    served = ServedMap.read(folder / "maps" / "both")
+    places, stored = served.landmark_map.places[LIDAR], read_map(folder / "maps" / "both").places[LIDAR]
+    assert POINTS_CM in stored.payloads
+    assert POINTS_CM not in places.payloads
+    assert places.names == stored.names
+    assert any("points_cm" in name for name, _ in served.files)
 
 
 def test_queries_that_cannot_be_answered_say_why(ros: Ros, wall: Wall, folder: Path) -> None:

@@ -17,7 +17,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
@@ -28,6 +29,7 @@ import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
+import torch
 from cross_modal_data import write_drive
 from safetensors.torch import load_file
 from toy_task import Interruption, flatten_weights
@@ -38,18 +40,20 @@ from training.cross_modal.config import build_config
 from training.cross_modal.evaluate import main as evaluate
 from training.cross_modal.export import hash_weights
 from training.cross_modal.inputs import RecordInputs, augment_cloud
-from training.cross_modal.records import RecordSet
+from training.cross_modal.records import Record, RecordSet
 from training.cross_modal.sources import read_records
 from training.cross_modal.task import CrossModalTask
 from training.cross_modal.train import main as train
+from training.framework import export as framework_export
+from training.framework.export import ExportError
 from training.framework.run import train as fit
 from training.framework.run_folder import BEST
 from training.place_recognition.encoders import InitialWeights
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.inference.global_descriptors import read_global_descriptor
-from vloc_ros.inference.models import MANIFEST
-from vloc_ros.inference.range_descriptors import check_spaces, read_range_descriptor
+from vloc_ros.inference.models import GRAPH, MANIFEST
+from vloc_ros.inference.range_descriptors import DESCRIPTORS, check_spaces, read_range_descriptor
 
 SMALL = (
     *(
@@ -135,6 +139,29 @@ def test_train_evaluate_and_export(drives: tuple[Path, Path], tmp_path: Path, mo
     manifest = json.loads((model / "range" / MANIFEST).read_text())
     assert exported["config"].range.view(exported["field_of_view_rad"]).to_manifest() == manifest["view"]
     assert hash_weights(exported["network"]) == manifest["training"]["space"]
+    check_that_the_range_encoder_is_the_network(exported, model / "range", read_records(drives[1]), monkeypatch)
+
+
+def check_that_the_range_encoder_is_the_network(
+    exported: Mapping[str, Any], model: Path, records: Sequence[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On scans that the export did not compare them on, at all headings; a graph of other weights is refused."""
+    network, encoder = exported["network"], read_range_descriptor(model)
+    view = exported["config"].range.view(exported["field_of_view_rad"])
+    for cloud in (record.load_cloud() for record in records):
+        views = view.render_around(cloud.points, cloud.intensity, headings=encoder.headings)
+        with torch.no_grad():
+            expected = network.range(torch.from_numpy(views[views[:, 0].any(axis=(1, 2))])).numpy()
+        assert np.abs(encoder.encode_scan(cloud.points, cloud.intensity) - expected).max() < 1e-3
+    other, graph = deepcopy(network), (model / GRAPH).read_bytes()
+    with torch.no_grad():
+        for value in other.range.parameters():
+            value += 0.1
+    with monkeypatch.context() as patch:
+        patch.setattr(export_module, "export_image_encoder", lambda *_, **__: None)
+        patch.setattr(framework_export, "convert_to_onnx", lambda *_: graph)
+        with pytest.raises(ExportError, match=f"{DESCRIPTORS} differs .* expected at most 0.001"):
+            export_module.export(**{**exported, "network": other})
 
 
 def export_again(run: Path, records: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:

@@ -184,10 +184,8 @@ class CameraCloudSearch:
         Raises:
             InputError: it would.
         """
-        places = self._map.places[LIDAR]
-        for scene in np.unique(places.scenes):
-            centres = places.in_scene(int(scene)).translations
-            make_lattice(centres, reach_m=reach_m, reach_up_m=reach_up_m, cell_m=self._voxel_m)
+        for scene in np.unique(self._map.places[LIDAR].scenes):
+            self._make_lattice(int(scene), (reach_m, reach_up_m))
 
     def points_of(self, scene: int) -> Array:
         """(N, 3) points of a scene, down-sampled, from the scene's origin."""
@@ -197,8 +195,9 @@ class CameraCloudSearch:
         self, number: int, cloud: CameraCloud, odom_from_camera: Array, reach_m: tuple[float, float]
     ) -> list[Pose]:
         """Refined poses; the reach is horizontal and vertical."""
-        scene, (across_m, up_m) = self._prepare(number), reach_m
-        lattice = make_lattice(scene.places.translations, reach_m=across_m, reach_up_m=up_m, cell_m=self._voxel_m)
+        # before the points of all places are read, which of a map that is too large do not fit into memory
+        lattice = self._make_lattice(number, reach_m)
+        scene = self._prepare(number)
         sample, larger = _sample(cloud, _ALIGNED), _sample(cloud, _FINELY_ALIGNED)
         starts = compare_on_lattice(scene.grid, cloud, odom_from_camera, lattice, np.random.default_rng(1))
         first, *others = _REACHES_VOXELS
@@ -206,6 +205,11 @@ class CameraCloudSearch:
         coarse = self._align_all(sample, scene.target, near, others, _ITERATIONS)
         poses = self._keep_different(coarse)[:_FINALISTS]
         return self._align_all(larger, scene.target, poses, _FINE_REACHES_VOXELS, _FINE_ITERATIONS)
+
+    def _make_lattice(self, number: int, reach_m: tuple[float, float]) -> Array:
+        places, (across_m, up_m) = self._map.places[LIDAR], reach_m
+        centres = places.translations[places.scenes == number]
+        return make_lattice(centres, reach_m=across_m, reach_up_m=up_m, cell_m=self._voxel_m)
 
     def _align_all(
         self, cloud: CameraCloud, target: PreparedCloud, starts: Sequence[Pose], reaches: Sequence[float], most: int

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from vloc_ros.core.geometry.pose import Array
@@ -78,6 +78,6 @@ class RangeEncoder(QueryEncoder, Protocol):
 class CloudEncoder(QueryEncoder, Protocol):
     """An encoder of scans, whose items are the map's LiDAR places."""
 
-    def encode(self, clouds: Sequence[Array]) -> Array:
+    def encode(self, clouds: Iterable[Array]) -> Array:
         """(N, D) float32 L2-normalised descriptors of N clouds, each (M, 3) metres from its sensor, z up."""
         ...

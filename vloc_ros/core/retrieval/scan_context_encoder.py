@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -54,10 +54,10 @@ class ScanContextEncoder:
         """D."""
         return self.context.dimension
 
-    def encode(self, clouds: Sequence[Array]) -> Array:
+    def encode(self, clouds: Iterable[Array]) -> Array:
         """(N, D) float32 rows of N clouds, each (M, 3) from its sensor, z up."""
         rows = [self.context.invariant(self.context.describe(points)) for points in clouds]
-        return np.array(rows, np.float32).reshape(len(clouds), self.dimension)
+        return np.array(rows, np.float32).reshape(len(rows), self.dimension)
 
     def encode_query(self, query: Query) -> Array:
         """(V, D) rows of a query's cloud as seen from its sensor, and from beside it."""

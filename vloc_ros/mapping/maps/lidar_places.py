@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vloc_ros.core.clouds.place_clouds import POINTS_CM, encode_points, keep_heading
+from vloc_ros.core.clouds.place_clouds import POINTS_CM, decode_points, encode_points, keep_heading
 from vloc_ros.core.clouds.point_cloud import PointCloud, downsample, level_ground_share
 from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.errors import InputError, ModelError
@@ -176,8 +176,8 @@ def _grow_scan_index(
     landmark_map: LandmarkMap, places: Places, encoder: ScanContextEncoder, first: int
 ) -> RetrievalIndex:
     """The index of Scan Contexts with rows for further places, of which the first has the number `first`."""
-    # the descriptors are those of the points that are stored
-    rows = encoder.encode([points / np.float32(100.0) for points in _parts(places)])
+    # the descriptors are those of the points that are stored; all of them as metres take twice the memory of the map
+    rows = encoder.encode(decode_points(places.payloads[POINTS_CM].of(k)) for k in range(len(places)))
     items = np.arange(len(places), dtype=np.int64) + first
     index = find_scan_index(landmark_map) if first else None
     if index is None:
@@ -217,24 +217,29 @@ def _make_places(
     The rows are of the scans as they were recorded, denser than the points that the map keeps.
     """
     furthest_m, voxel_m = 1.5 * contexts.context.range_m, contexts.context.voxel_m
-    poses, parts, views = [], [], list[Array]()
+    poses, counts, extents, views = [], [0], [], list[Array]()
+    # of all places: as arrays of their own that are joined in the end, they would take twice the memory
+    stored = bytearray()
     for scan in progress(chosen, description="places", total=len(chosen)):
         pose, cloud = _read_levelled(scan, scene)
         near = cloud.points[np.linalg.norm(cloud.points, axis=1) < furthest_m]
         if not len(near):
             raise InputError(f"the scan {scan.name} has no point within {furthest_m:g} m; leave it out")
         poses.append(pose)
-        parts.append(encode_points(downsample(near, _STORED_VOXELS * voxel_m)))
+        points = encode_points(downsample(near, _STORED_VOXELS * voxel_m))
+        stored += points.tobytes()
+        counts.append(len(points))
+        extents.append(np.ptp(points.astype(float), axis=0) / 100.0)
         if encoder is not None:
             views.append(_encode_scan(scan.name, cloud, encoder))
-    offsets = np.cumsum([0, *map(len, parts)]).astype(np.int64)
+    values, offsets = np.frombuffer(stored, np.int16).reshape(-1, 3), np.cumsum(counts).astype(np.int64)
     places = Places(
         tuple(scan.name for scan in chosen),
         np.full(len(chosen), number, np.int32),
         np.array([pose.rotation for pose in poses]),
         np.array([pose.translation for pose in poses]),
-        np.array([np.ptp(points.astype(float), axis=0) / 100.0 for points in parts]),
-        {POINTS_CM: Payload(np.concatenate(parts), offsets)},
+        np.array(extents),
+        {POINTS_CM: Payload(values, offsets)},
     )
     return places, views
 
@@ -244,10 +249,6 @@ def _encode_scan(name: str, cloud: PointCloud, encoder: RangeEncoder) -> Array:
         return encoder.encode_scan(cloud.points, cloud.intensity)
     except ModelError as error:
         raise ModelError(f"the scan {name}: {error}") from error
-
-
-def _parts(places: Places) -> list[Array]:
-    return [places.payloads[POINTS_CM].of(k) for k in range(len(places))]
 
 
 def _check_level(some: Sequence[Array]) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,10 @@ from tf2_ros import StaticTransformBroadcaster
 
 from vloc_msgs.msg import MapInfo
 from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap, QueryPlaces
+from vloc_ros.core.clouds.place_clouds import POINTS_CM
 from vloc_ros.core.errors import ConfigError, MapError, VlocError
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.map_server.landmark_selection import select_points
@@ -82,7 +84,7 @@ class ServedMap:
     def read(folder: Path) -> ServedMap:
         """Read and verify a map; raises MapError."""
         manifest, files = read_manifest(folder), map_files(folder)
-        landmark_map = read_map(folder, mapped=False)
+        landmark_map = _drop_clouds(read_map(folder, mapped=False))
         data, tiles = _bytes(folder / _MANIFEST), TileQueries(landmark_map)
         return ServedMap(folder, landmark_map, manifest, data, files, tiles)
 
@@ -293,6 +295,15 @@ def _admit(changed: set[str], configurations: Sequence[Any]) -> str:
         instead = ", or call load_map" if folders[0].startswith("map") else ""
         return f"{folders[0]} is read when the node starts; restart the node with another one{instead}"
     return ""
+
+
+def _drop_clouds(landmark_map: LandmarkMap) -> LandmarkMap:
+    """The map without the points of its LiDAR places, which are most of it and in its files; no query needs them."""
+    places = landmark_map.places.get(LIDAR)
+    if places is None:
+        return landmark_map
+    kept = {name: payload for name, payload in places.payloads.items() if name != POINTS_CM}
+    return replace(landmark_map, places={**landmark_map.places, LIDAR: replace(places, payloads=kept)})
 
 
 def _bytes(path: Path) -> bytes:
