@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vloc_ros.core.clouds.alignment import find_open_direction, share_seen_through
+from vloc_ros.core.clouds.alignment import find_open_direction, find_visibility
 from vloc_ros.core.clouds.point_cloud import PointCloud, deskew, downsample, level_ground_share
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -34,11 +34,17 @@ def _wall(distance_m: float) -> Array:
 
 def test_a_wall_that_is_not_there_is_seen_through() -> None:
     seen = _wall(10.0)
-    assert share_seen_through(_wall(6.0), seen, voxel_m=0.4) > 0.5
-    assert share_seen_through(_wall(10.1), seen, voxel_m=0.4) == 0.0
-    # what lies behind is hidden, and what is in no direction of a point is not known
-    assert share_seen_through(_wall(14.0), seen, voxel_m=0.4) == 0.0
-    assert share_seen_through(-_wall(6.0), seen, voxel_m=0.4) == 0.0
+    before = find_visibility(_wall(6.0), seen, voxel_m=0.4)
+    assert before.seen_through.mean() > 0.3  # it reaches further to the sides
+    assert not (before.in_view | before.occluded).any()
+    same = find_visibility(_wall(10.1), seen, voxel_m=0.4)
+    assert same.in_view.all()
+    behind = find_visibility(_wall(14.0), seen, voxel_m=0.4)
+    assert behind.occluded.all()
+    assert not behind.seen_through.any()
+    # what is in no direction of a point is not known
+    elsewhere = find_visibility(-_wall(6.0), seen, voxel_m=0.4)
+    assert not (elsewhere.seen_through | elsewhere.in_view | elsewhere.occluded).any()
 
 
 @given(yaw=st.floats(-3.1, 3.1))

@@ -28,12 +28,14 @@ import numpy as np
 from benchmarks.lidar_worlds import (
     CONDITIONS,
     INDOORS,
+    OF_NEGATIVES,
     OUTDOORS,
     SENSORS,
     MappedWorld,
     make_map,
     mapped_scans,
     queries,
+    scans_alike,
     sensor_queries,
 )
 from benchmarks.real import scene
@@ -58,8 +60,9 @@ from vloc_ros.storage.maps import map_bytes, write_map
 WITHIN_M, WITHIN_RAD = 0.5, np.radians(5.0)
 _DRIVES, _GAPS, _PAIRS = ("drive_04", "drive_0009"), (4, 8, 15), 11
 _ODOMETRY_VOXEL_M = 0.3
-# of each world, so many scans are queries in the maps of the others on the same side of the door
-_SCANS_OF_OTHERS = 25
+# of each world, so many scans are queries in the map of each other one on the same side of the door, and in one of its
+# scans alone; of a drive of KITTI, so many in the map of the other
+_SCANS_IN_MAP, _SCANS_IN_SCAN, _SCANS_OF_DRIVE = 10, 8, 20
 # standard deviations of a map's poses, metres and radians, which the covariance assumes; the simulated ones are exact
 _OF_MAP_POSES = np.repeat([0.03, np.radians(0.2)], 3)
 # of the depth camera of redkitchen, see the readme of the data
@@ -126,25 +129,65 @@ def _bytes_per_place(folder: Path) -> float:
 
 
 def _other_places(folder: Path) -> dict[str, Any]:
-    """Scans of every world in the maps of the others on the same side of the door: pairs, and how many are accepted."""
-    accepted = []
-    for worlds in (OUTDOORS, INDOORS):
+    """Scans in maps of other places, by their kind: how many, and how many are accepted."""
+    maps, lone, alike = [], [], []
+    for worlds in OF_NEGATIVES:
         for world in worlds:
             others = [one for one in worlds if one != world]
-            accepted += _kept_part(
+            accepted = _kept_part(
                 folder, f"{world.name} others", lambda w=world, o=others: _accept_others(w, o, folder)
             )
-    return {"queries": len(accepted), "accepted": sum(accepted)}
+            maps += [one for row in accepted for one in row["map"]]
+            lone += [one for row in accepted for one in row["scan"]]
+            alike += _kept_part(folder, f"{world.name} alike", lambda w=world: _accept_alike(w, folder))
+    drives = _kept_part(folder, "kitti-others", lambda: list(_accept_other_drives()))
+    kinds = {"map of a drive or walk": maps, "map of one scan": lone, "KITTI, the other drive": drives}
+    rows = {name: {"queries": len(found), "accepted": sum(found)} for name, found in kinds.items()}
+    return {"rows": rows, "alike": {"queries": len(alike), "accepted": sum(alike)}} | {
+        name: sum(row[name] for row in rows.values()) for name in ("queries", "accepted")
+    }
 
 
-def _accept_others(world: MappedWorld, others: Sequence[MappedWorld], folder: Path) -> list[bool]:
+def _accept_others(world: MappedWorld, others: Sequence[MappedWorld], folder: Path) -> list[dict[str, list[bool]]]:
+    """Which scans of each other world are accepted in the map of a world, and in maps of one of its scans each."""
+    whole, rows = build_localizer(LocalizerConfig(), make_map(world, folder)), []
+    mapped = len(mapped_scans(world, folder))
+    for number, other in enumerate(others):
+        scans = mapped_scans(other, folder)
+        alone = int(np.random.default_rng([world.seed, number]).integers(mapped))
+        lone = build_localizer(LocalizerConfig(), make_map(world, folder, alone=alone))
+        rows.append(
+            {
+                "map": [_is_accepted(whole, scans[k]) for k in _spread(len(scans), _SCANS_IN_MAP)],
+                "scan": [_is_accepted(lone, scans[k]) for k in _spread(len(scans), _SCANS_IN_SCAN)],
+            }
+        )
+    return rows
+
+
+def _accept_alike(world: MappedWorld, folder: Path) -> list[bool]:
+    """Which scans of a place that looks like a world are accepted in its map."""
     localizer = build_localizer(LocalizerConfig(), make_map(world, folder))
-    accepted = []
-    for other in others:
-        scans = [*(p for one in CONDITIONS for p, _ in queries(other, one, folder)), *mapped_scans(other, folder)]
-        for k in np.linspace(0, len(scans) - 1, min(_SCANS_OF_OTHERS, len(scans))).astype(int):
-            accepted.append(bool(_localize(localizer, scans[k], None)["accepted"]))
-    return accepted
+    return [_is_accepted(localizer, points) for points in scans_alike(world, folder)]
+
+
+def _accept_other_drives() -> Iterator[bool]:
+    """Which scans of one drive of KITTI are accepted in the map of the other."""
+    for name, other in (_DRIVES, _DRIVES[::-1]):
+        mapped = read_kitti_recording(scene(f"kitti/{name}")).scans
+        localizer = build_localizer(LocalizerConfig(), make_lidar_map(mapped, name=name))
+        scans = read_kitti_recording(scene(f"kitti/{other}")).scans
+        for k in _spread(len(scans), _SCANS_OF_DRIVE):
+            yield _is_accepted(localizer, scans[k].load().points)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """So many numbers below a count at most, as far apart as possible."""
+    return [int(k) for k in np.linspace(0, count - 1, min(most, count))]
+
+
+def _is_accepted(localizer: Localizer, points: Array) -> bool:
+    return bool(_localize(localizer, points, None)["accepted"])
 
 
 def _localize(

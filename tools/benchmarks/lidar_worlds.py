@@ -32,7 +32,7 @@ from vloc_ros.mapping.maps.lidar_places import make_lidar_map
 from vloc_ros.simulation.lidar import Rosette, Spinning, scan_points
 from vloc_ros.simulation.lidar_drives import ON_CAR, LidarDrive, drive_with_lidar
 from vloc_ros.simulation.town import with_other_cars
-from vloc_ros.simulation.world import make_world
+from vloc_ros.simulation.world import make_aliased_world, make_world
 
 CONDITIONS = ("same direction", "opposite direction", "half the rings")
 _QUERIES = 8
@@ -68,6 +68,12 @@ class MappedWorld:
 
 OUTDOORS = (MappedWorld("town", 97001), MappedWorld("street", 97101))
 INDOORS = (MappedWorld("yard", 97103), MappedWorld("apartment", 97104))
+# those whose scans and maps are of different places
+OF_NEGATIVES = (
+    (*OUTDOORS, *(MappedWorld(kind, 98000 + k) for k, kind in enumerate(("town", "street", "town", "street")))),
+    (*INDOORS, *(MappedWorld(kind, 98100 + k) for k, kind in enumerate(("room", "corridor", "yard", "apartment")))),
+)
+_SCANS_ALIKE = 6
 # scans like none that the decision was fitted on: 16 to 128 rings, and a pattern of prisms that looks ahead only
 SENSORS: dict[str, Spinning | Rosette] = {
     "16 rings": replace(ON_CAR, rings=16),
@@ -77,12 +83,13 @@ SENSORS: dict[str, Spinning | Rosette] = {
 }
 
 
-def make_map(world: MappedWorld, folder: Path) -> LandmarkMap:
-    """A map of a world's drive; its scans are kept in a folder."""
+def make_map(world: MappedWorld, folder: Path, *, alone: int | None = None) -> LandmarkMap:
+    """A map of a world's drive, or of one of its scans alone; the scans are kept in a folder."""
     scans, poses = _keep(folder / f"{world.name}-map.npz", partial(_mapped, world))
     posed = [
         PosedScan(f"{k:04d}", partial(PointCloud, points), pose, k * 10**9)
         for k, (points, pose) in enumerate(zip(scans, poses, strict=True))
+        if alone in (None, k)
     ]
     return make_lidar_map(posed, name=world.name, spacing_m=0.9 * world.place_m)
 
@@ -90,6 +97,11 @@ def make_map(world: MappedWorld, folder: Path) -> LandmarkMap:
 def mapped_scans(world: MappedWorld, folder: Path) -> list[Array]:
     """The scans that a map was made of."""
     return _keep(folder / f"{world.name}-map.npz", partial(_mapped, world))[0]
+
+
+def scans_alike(world: MappedWorld, folder: Path) -> list[Array]:
+    """Scans of another place that looks like a world."""
+    return _keep(folder / f"{world.name}-alike.npz", partial(_alike, world))[0]
 
 
 def queries(world: MappedWorld, condition: str, folder: Path) -> list[tuple[Array, Pose]]:
@@ -115,6 +127,13 @@ def _mapped(world: MappedWorld) -> Iterator[tuple[Array, Pose]]:
     drive = _drive(world)
     for k in range(len(drive)):
         yield drive.scan(k), drive.map_from_lidar[k]
+
+
+def _alike(world: MappedWorld) -> Iterator[tuple[Array, Pose]]:
+    alike = make_aliased_world(make_world(world.kind, world.seed), world.seed + 3)
+    drive = drive_with_lidar(alike, spacing_m=world.place_m, seed=world.seed + 3, longest_m=world.mapped_m)
+    for k in np.random.default_rng(world.seed).choice(len(drive), _SCANS_ALIKE, replace=False):
+        yield drive.scan(int(k)), drive.map_from_lidar[k]
 
 
 def _query_drive(world: MappedWorld, *, every: int = 1, backwards: bool = False) -> LidarDrive:

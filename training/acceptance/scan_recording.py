@@ -35,8 +35,15 @@ from training.acceptance.evidence_table import (
     join_tables,
 )
 from training.acceptance.kept_arrays import check_constants, list_constants, save_with_constants
-from training.acceptance.scan_worlds import ScanSplit, WorldScans, constants_of_scans, simulate
+from training.acceptance.scan_worlds import (
+    WHOLE_MAP,
+    ScanSplit,
+    WorldScans,
+    constants_of_scans,
+    simulate,
+)
 from vloc_ros.assembly import build_scan_search
+from vloc_ros.core.clouds import alignment
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
@@ -76,7 +83,7 @@ class RecordingSearch(PlaceSearch):
 def constants_of_evidence() -> dict[str, str]:
     """Constants that the kept evidence depends on, by their names."""
     return constants_of_scans() | list_constants(
-        cloud_evidence, scan_covariance, scan_places, scan_search, sys.modules[__name__]
+        alignment, cloud_evidence, scan_covariance, scan_places, scan_search, sys.modules[__name__]
     )
 
 
@@ -115,14 +122,19 @@ def _record_map(folder: Path, split: ScanSplit, number: int) -> None:
     ]
     if not missing:
         return
-    search = _make_search(WorldScans.load(folder, split, number), split, number)
+    mapped, searches = WorldScans.load(folder, split, number), dict[int, RecordingSearch]()
+    lone = np.unique(mapped.kinds[:, 2])[1:].tolist()
     for other in missing:
-        scans = WorldScans.load(folder, split, other)
-        queries = _own_queries(scans) if other == number else _foreign_queries(scans)
-        recorded = [
-            _record(search, points, truth, kind=kind, condition=condition, world=other, map_number=number)
-            for points, truth, kind, condition in queries
-        ]
+        queries = (
+            _own_queries(mapped) if other == number else _foreign_queries(WorldScans.load(folder, split, other), lone)
+        )
+        recorded = []
+        for points, truth, kind, condition, place in queries:
+            if place not in searches:
+                searches[place] = _make_search(mapped, split, number, place)
+            recorded.append(
+                _record(searches[place], points, truth, kind=kind, condition=condition, world=other, map_number=number)
+            )
         path = _evidence_path(folder, split, number, other)
         arrays = {
             "errors": np.concatenate([one.errors for one in recorded]),
@@ -134,23 +146,26 @@ def _record_map(folder: Path, split: ScanSplit, number: int) -> None:
         unfinished.replace(path)
 
 
-def _own_queries(scans: WorldScans) -> Iterator[tuple[Array, Pose | None, int, int]]:
-    """Points, pose where they are of the mapped world, kind and condition."""
-    for points, pose, (kind, condition) in zip(scans.queries, scans.map_from_query, scans.kinds, strict=True):
-        yield points, pose if kind == OWN else None, int(kind), int(condition)
+_MapQuery = tuple[Array, Pose | None, int, int, int]
 
 
-def _foreign_queries(scans: WorldScans) -> Iterator[tuple[Array, Pose | None, int, int]]:
-    """Of another world, some of the queries and of the mapped scans."""
+def _own_queries(scans: WorldScans) -> Iterator[_MapQuery]:
+    """Points, pose where they are of the mapped world, kind, condition, and map."""
+    for points, pose, (kind, condition, place) in zip(scans.queries, scans.map_from_query, scans.kinds, strict=True):
+        yield points, pose if kind == OWN else None, int(kind), int(condition), int(place)
+
+
+def _foreign_queries(scans: WorldScans, lone: Sequence[int]) -> Iterator[_MapQuery]:
+    """Of another world, some of the queries and of the mapped scans, in the whole map and in those of one scan."""
     of_world = [
         (points, int(condition))
-        for points, (kind, condition) in zip(scans.queries, scans.kinds, strict=True)
+        for points, (kind, condition, _) in zip(scans.queries, scans.kinds, strict=True)
         if kind != ALIASED
     ]
     of_world += [(points, 0) for points in scans.mapped]
-    for k in np.linspace(0, len(of_world) - 1, min(_QUERIES_OF_OTHERS, len(of_world))).astype(int):
+    for number, k in enumerate(np.linspace(0, len(of_world) - 1, min(_QUERIES_OF_OTHERS, len(of_world))).astype(int)):
         points, condition = of_world[k]
-        yield points, None, FOREIGN, condition
+        yield points, None, FOREIGN, condition, WHOLE_MAP if number % 2 else lone[number // 2 % len(lone)]
 
 
 def _record(
@@ -192,10 +207,12 @@ def label_pose(found: Pose, truth: Pose | None) -> int:
     return 0 if distance_m > WRONG_M or angle_rad > WRONG_RAD else -1
 
 
-def _make_search(scans: WorldScans, split: ScanSplit, number: int) -> RecordingSearch:
+def _make_search(scans: WorldScans, split: ScanSplit, number: int, place: int) -> RecordingSearch:
+    """A search in the map of a world, or of one of its scans."""
     posed = [
         PosedScan(f"{k:06d}", partial(PointCloud, points), pose)
         for k, (points, pose) in enumerate(zip(scans.mapped, scans.map_from_mapped, strict=True))
+        if place in (k, WHOLE_MAP)
     ]
     landmark_map = make_lidar_map(posed, name=f"{split.name}-{number}", spacing_m=0.9 * split.spacing_m(number))
     built = build_scan_search(

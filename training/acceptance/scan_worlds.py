@@ -33,9 +33,15 @@ from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.town import with_other_cars
 from vloc_ros.simulation.world import make_aliased_world, make_world
 
-CONDITIONS = ("same direction", "opposite direction", "half the rings")
+CONDITIONS = ("same direction", "opposite direction", "half the rings", "far away", "far away, half the rings")
 _OUTDOOR, _INDOOR = ("town", "street"), ("room", "corridor", "apartment", "yard")
-_LONGEST_M, _PLACE_M, _QUERIES = {True: 200.0, False: 25.0}, {True: 6.0, False: 1.0}, 6
+# by whether they are of an outdoor world
+_LONGEST_M, _PLACE_M, _QUERY_M = {True: 200.0, False: 25.0}, {True: 6.0, False: 1.0}, {True: 3.1, False: 0.7}
+_QUERIES = 5
+# maps of one scan: how many a world has, how far from it its queries are, and every which ring each of them has
+_LONE_PLACES, _FAR_M, _EVERY_RING = 4, {True: (5.0, 25.0), False: (1.0, 6.0)}, (1, 1, 2)
+_FAR_AWAY = CONDITIONS.index("far away")
+WHOLE_MAP = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class ScanSplit:
 SPLITS = {
     one.name: one
     for one in (
-        ScanSplit("fit", 71000, (0, 1), (2, 3)),
+        ScanSplit("fit", 71000, (0, 1), (4, 5, 6, 7)),
         ScanSplit("choose", 81000, (0, 1, 2, 3), (4, 5, 6, 7)),
         ScanSplit("report", 91000, (0, 1), (3, 4, 5)),
     )
@@ -88,7 +94,8 @@ class WorldScans:
         mapped: of the map, each (N, 3) float32.
         map_from_mapped: their poses.
         queries: each (N, 3) float32.
-        kinds: (Q, 2) kind and condition of each query.
+        kinds: (Q, 3) of each query the kind, the condition, and the number of the scan that alone is its map, else
+            `WHOLE_MAP`.
         map_from_query: their poses, those of an aliased world in that world.
     """
 
@@ -132,9 +139,10 @@ def simulate(folder: Path, split: ScanSplit, number: int) -> None:
         arrays[f"map-{k}"] = drive.scan(k)
     arrays["map-poses"] = np.array([pose.matrix for pose in drive.map_from_lidar])
     rows, poses = [], []
-    for k, (kind, condition, of, position, every) in enumerate(_queries(split, number)):
+    queries = [*_queries(split, number), *_far_queries(split, number)]
+    for k, (kind, condition, of, position, every, place) in enumerate(queries):
         arrays[f"query-{k}"] = of.scan(position, every_ring=every)
-        rows.append((kind, condition))
+        rows.append((kind, condition, place))
         poses.append(of.map_from_lidar[position].matrix)
     arrays["query-kinds"], arrays["query-poses"] = np.array(rows), np.array(poses)
     save_with_constants(path, constants_of_scans(), arrays)
@@ -151,23 +159,59 @@ def _map_drive(split: ScanSplit, number: int) -> LidarDrive:
     return drive_with_lidar(world, spacing_m=spacing_m, seed=split.seed + number, longest_m=longest_m)
 
 
-def _queries(split: ScanSplit, number: int) -> Iterator[tuple[int, int, LidarDrive, int, int]]:
-    """Kind, condition, drive, number in it and every which ring, of all queries of a world."""
-    world, seed = _world(split, number), split.seed + number + 500
-    outdoor = bool(world.roads)
-    longest = _LONGEST_M[outdoor] - 10.0 * outdoor
-    today = with_other_cars(world, seed) if outdoor else world
-    for condition in range(len(CONDITIONS)):
-        drive = drive_with_lidar(
-            today, spacing_m=3.1 if outdoor else 0.7, seed=seed + condition, backwards=condition == 1, longest_m=longest
-        )
+_PlannedQuery = tuple[int, int, LidarDrive, int, int, int]
+
+
+def _queries(split: ScanSplit, number: int) -> Iterator[_PlannedQuery]:
+    """Kind, condition, drive, number in it, every which ring, and map, of all queries of the map of a world."""
+    seed = split.seed + number + 500
+    for condition in range(_FAR_AWAY):
+        drive = _query_drive(split, number, condition)
         for k in np.random.default_rng([seed, condition]).choice(len(drive), _QUERIES, replace=False):
-            yield OWN, condition, drive, int(k), 1 + (condition == 2)
-    aliased = drive_with_lidar(
-        make_aliased_world(world, seed), spacing_m=3.1 if outdoor else 0.7, seed=seed + 9, longest_m=longest
-    )
+            yield OWN, condition, drive, int(k), 1 + (condition == 2), WHOLE_MAP
+    aliased = _aliased_drive(split, number)
     for k in np.random.default_rng([seed, 9]).choice(len(aliased), _QUERIES, replace=False):
-        yield ALIASED, 0, aliased, int(k), 1
+        yield ALIASED, 0, aliased, int(k), 1, WHOLE_MAP
+
+
+def _far_queries(split: ScanSplit, number: int) -> Iterator[_PlannedQuery]:
+    """The same of maps of one scan each, which the queries are far from."""
+    mapped, rng = _map_drive(split, number), np.random.default_rng([split.seed + number, 77])
+    drives, aliased = [_query_drive(split, number, condition) for condition in (0, 1)], _aliased_drive(split, number)
+    least_m, most_m = _FAR_M[number in split.outdoors]
+    for place in rng.choice(len(mapped), _LONE_PLACES, replace=False):
+        for every in _EVERY_RING:
+            drive = drives[int(rng.integers(len(drives)))]
+            offset_m = np.array([pose.distance_to(mapped.map_from_lidar[place])[0] for pose in drive.map_from_lidar])
+            far = np.flatnonzero((offset_m > least_m) & (offset_m < most_m))
+            for k in rng.choice(far, min(1, len(far))):
+                yield OWN, _FAR_AWAY + (every > 1), drive, int(k), every, int(place)
+        yield ALIASED, _FAR_AWAY, aliased, int(rng.integers(len(aliased))), 1, int(place)
+
+
+@lru_cache(maxsize=4)
+def _query_drive(split: ScanSplit, number: int, condition: int) -> LidarDrive:
+    """Of another day, in the opposite direction for that condition."""
+    world, seed, outdoor = _world(split, number), split.seed + number + 500, number in split.outdoors
+    return drive_with_lidar(
+        with_other_cars(world, seed) if outdoor else world,
+        spacing_m=_QUERY_M[outdoor],
+        seed=seed + condition,
+        backwards=condition == 1,
+        longest_m=_LONGEST_M[outdoor] - 10.0 * outdoor,
+    )
+
+
+@lru_cache(maxsize=1)
+def _aliased_drive(split: ScanSplit, number: int) -> LidarDrive:
+    """Through a place that looks like the world."""
+    seed, outdoor = split.seed + number + 500, number in split.outdoors
+    return drive_with_lidar(
+        make_aliased_world(_world(split, number), seed),
+        spacing_m=_QUERY_M[outdoor],
+        seed=seed + 9,
+        longest_m=_LONGEST_M[outdoor] - 10.0 * outdoor,
+    )
 
 
 def _path(folder: Path, split: ScanSplit, number: int) -> Path:

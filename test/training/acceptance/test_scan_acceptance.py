@@ -27,10 +27,10 @@ from vloc_ros.storage.acceptance_tables import read_acceptance_model
 
 
 def test_the_margin_counts_among_hypotheses() -> None:
-    names, strong = EVIDENCE_OF[CLOUD_KIND], {"inliers": 8.0, "fit": 3.0, "constraint": -1.0}
+    names, strong = EVIDENCE_OF[CLOUD_KIND], {"inliers": 8.0, "constraint": -1.0}
     best = np.array([strong.get(name, 1.0) for name in names], np.float32)
     weaker, contested = best.copy(), best.copy()
-    weaker[names.index("overlap")] = 0.8
+    weaker[names.index("confirmed")] = 0.8
     contested[names.index("margin")] = -0.15
     nothing = RecordedQuery(np.zeros((0, len(names)), np.float32), [], OWN, 0, 0, 0, 0)
     query = RecordedQuery(np.stack([contested, weaker]), [0, 1], OWN, 0, 0, 0, 0)

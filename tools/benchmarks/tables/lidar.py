@@ -43,7 +43,9 @@ def _row(name: str, f: Figures) -> list[str]:
 def lidar_negatives(figures: Mapping[str, Figures]) -> Table:
     """Scans of places that are not in the map."""
     f = figures["lidar"]["other_places"]
-    return Table(["scans of other places", "accepted"], [[str(f[k]) for k in ("queries", "accepted")]])
+    rows = {**f["rows"], "together": f, "places that look like the mapped one": f["alike"]}
+    cells = [[name, str(row["queries"]), str(row["accepted"])] for name, row in rows.items()]
+    return Table(["map", "scans of other places", "accepted"], cells)
 
 
 TABLES = {

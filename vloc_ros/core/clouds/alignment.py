@@ -90,18 +90,38 @@ class CloudRegistration(Protocol):
         ...
 
 
-def share_seen_through(points: Array, others: Array, *, voxel_m: float) -> float:
-    """Share of points that lie clearly before what a sensor at the origin sees in their direction, 0 to 1.
+@dataclass(frozen=True, slots=True, eq=False)
+class Visibility:
+    """How points lie to what a sensor sees in their directions; all three False where it sees nothing there.
 
-    They are not there then: a ray went through them. Points in directions in which nothing is seen do not count.
+    Attributes:
+        seen_through: (N,) bool, clearly before all of it: a ray went through the point.
+        in_view: (N,) bool, neither clearly before nor clearly behind it.
+        occluded: (N,) bool, clearly behind all of it: the sensor cannot tell.
+    """
+
+    seen_through: Array
+    in_view: Array
+    occluded: Array
+
+
+def find_visibility(points: Array, others: Array, *, voxel_m: float) -> Visibility:
+    """How points lie to what a sensor at the origin sees in their directions.
 
     Args:
         points: (N, 3) in the frame of a sensor, z up.
         others: (M, 3) what that sensor sees.
         voxel_m: size of their voxels.
     """
-    seen_through, comparable = find_seen_through(points, others, clear_m=_THROUGH_VOXELS * voxel_m)
-    return float(seen_through[comparable].mean()) if comparable.any() else 0.0
+    clear_m = _THROUGH_VOXELS * voxel_m
+    seen_through, comparable = find_seen_through(points, others, clear_m=clear_m)
+    farthest = np.zeros(_ROWS * _COLUMNS)
+    cell, distance = _cells(others)
+    np.maximum.at(farthest, cell[cell >= 0], distance[cell >= 0])
+    cell, distance = _cells(points)
+    behind = distance - farthest[np.maximum(cell, 0)]
+    occluded = comparable & (behind > clear_m + _THROUGH_SHARE * distance)
+    return Visibility(seen_through, comparable & ~seen_through & ~occluded, occluded)
 
 
 def find_seen_through(points: Array, others: Array, *, clear_m: float | Array) -> tuple[Array, Array]:

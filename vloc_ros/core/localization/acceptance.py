@@ -77,12 +77,8 @@ _WORDS = {
     },
     CLOUD_KIND: {
         "inliers": "few points of the scan lie on surfaces of the map",
-        "overlap": "much of the scan is not in the map",
-        "overlap_of_place": "much of the map's place is not in the scan",
-        "fine_overlap": "the scan and the map's place do not fit closely",
-        "free_space": "the scan looks through surfaces of the map",
-        "free_space_of_place": "the scan has surfaces where the map has free space",
-        "fit": "the scan lies on the map's surfaces poorly",
+        "confirmed": "much that the scan and the map's place could both see is in one of them alone",
+        "free_space": "the scan and the map's place look through each other's surfaces",
         "constraint": "the surfaces hardly determine the position",
     },
     TILE_KIND: {

@@ -24,7 +24,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from vloc_ros.core.clouds.alignment import PreparedCloud, SurfaceMatches, find_open_direction, share_seen_through
+from vloc_ros.core.clouds.alignment import PreparedCloud, SurfaceMatches, find_open_direction, find_visibility
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 
@@ -32,8 +32,6 @@ from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 _UPRIGHT = 0.7
 # points lie on a surface within so many voxels
 _ON_SURFACE_VOXELS = 1.5
-# and on the plane of one within so many
-_ON_PLANE_VOXELS = 0.25
 _LEAST = 1e-3
 
 
@@ -41,34 +39,25 @@ _LEAST = 1e-3
 class CloudEvidence:
     """Evidence for one hypothesis; greater is better for every attribute.
 
+    Upright points of the scan and of the place count, within the place's range. A sensor can confirm a point only if it
+    looks there and nothing occludes the point: a scan that is far from the place sees much that the place does not.
+
     Attributes:
-        inliers: natural logarithm of 1 + the upright points of the scan that lie on surfaces of the place.
-        overlap: share of the scan's upright points that do, of those within the place's range.
-        overlap_of_place: share of the place's upright points that lie on surfaces of the scan.
-        fine_overlap: the mean of both, of points that lie on the planes of those surfaces within a quarter of a voxel.
-        free_space: share of the place's points that no ray of the scan went through.
-        free_space_of_place: share of the scan's points that no ray of the place's scan went through.
-        fit: negative natural logarithm of the inliers' median distance from their surfaces, in voxels.
+        inliers: natural logarithm of 1 + the points of the scan that lie on surfaces of the place.
+        confirmed: share of the points that lie on surfaces of the other cloud, of those that its sensor could see; the
+            smaller of the scan's and the place's.
+        free_space: share of the points that no ray of the other cloud went through, of those that either lie on its
+            surfaces or were seen through; the smaller of both.
         constraint: natural logarithm of how much the inliers' normals hold the position in its worst direction.
-        margin: by how much it overlaps better than the best competing pose, `CLEAR_MARGIN` at most and where there is
-            none.
+        margin: by how much the support is above that of the best competing pose, `CLEAR_MARGIN` at most and where there
+            is none.
     """
 
     inliers: float
-    overlap: float
-    overlap_of_place: float
-    fine_overlap: float
+    confirmed: float
     free_space: float
-    free_space_of_place: float
-    fit: float
     constraint: float
     margin: float = CLEAR_MARGIN
-
-    @property
-    def support(self) -> float:
-        """What competing poses are compared by: the overlap both ways, less the rays that went through surfaces."""
-        seen_through = 2.0 - self.free_space - self.free_space_of_place
-        return (self.overlap + self.overlap_of_place) / 2 - seen_through / 2
 
     def values(self) -> Array:
         """(E,) float64, in the order of `CLOUD_EVIDENCE`."""
@@ -84,13 +73,24 @@ class CloudAgreement:
 
     Attributes:
         evidence: without the margin.
+        overlap: share of the upright points that lie on surfaces of the other cloud, the mean of both clouds.
         on_surface: (N,) bool, points of the scan that lie on a surface of the place, level ones too.
         upright: number of upright points of the scan within the place's range.
     """
 
     evidence: CloudEvidence
+    overlap: float
     on_surface: Array
     upright: int
+
+    @property
+    def support(self) -> float:
+        """What competing poses are compared by: what overlaps and is confirmed, less what is contradicted.
+
+        In a corridor all poses along it are confirmed, and the right one overlaps most; of houses that look alike the
+        right one is confirmed most.
+        """
+        return self.overlap + self.evidence.confirmed - (1.0 - self.evidence.free_space)
 
 
 def measure_agreement(
@@ -114,41 +114,63 @@ def measure_agreement(
         voxel_m: size of their voxels.
         range_m: the place's points are not further from its sensor.
     """
-    tolerance_m = _ON_SURFACE_VOXELS * voxel_m
-    on_surface = (matches.distances < tolerance_m) & (np.abs(matches.residuals) < tolerance_m)
+    on_surface = _on_surface(matches, voxel_m)
     upright = _is_upright(scan.normals @ place_from_scan.rotation.T)
-    upright &= np.linalg.norm(matches.points, axis=1) < range_m
-    place_upright = _is_upright(place.normals)
-    place_upright &= np.linalg.norm(matches_of_place.points, axis=1) < range_m
-    count, inliers = int(upright.sum()), upright & on_surface
+    of_scan = _compare(matches, upright, place.points, voxel_m=voxel_m, range_m=range_m)
+    of_place = _compare(matches_of_place, _is_upright(place.normals), scan.points, voxel_m=voxel_m, range_m=range_m)
     constraint, _ = find_open_direction(matches.normals[on_surface])
-    fine = [_on_plane(matches, voxel_m)[upright], _on_plane(matches_of_place, voxel_m)[place_upright]]
     evidence = CloudEvidence(
-        inliers=float(np.log1p(inliers.sum())),
-        overlap=float(inliers.sum()) / max(count, 1),
-        overlap_of_place=_mean(matches_of_place.distances[place_upright] < tolerance_m),
-        fine_overlap=float(np.mean([_mean(one) for one in fine])),
-        free_space=1.0 - share_seen_through(matches_of_place.points[place_upright], scan.points, voxel_m=voxel_m),
-        free_space_of_place=1.0 - share_seen_through(matches.points[upright], place.points, voxel_m=voxel_m),
-        fit=_fit(np.abs(matches.residuals[inliers]), voxel_m),
+        inliers=float(np.log1p(of_scan.on_surface)),
+        confirmed=min(of_scan.confirmed, of_place.confirmed),
+        free_space=min(of_scan.not_contradicted, of_place.not_contradicted),
         constraint=float(np.log(max(constraint, _LEAST))),
     )
-    return CloudAgreement(evidence, on_surface, count)
+    return CloudAgreement(evidence, (of_scan.overlap + of_place.overlap) / 2, on_surface, of_scan.count)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Numbers of a cloud's upright points within range.
+
+    Attributes:
+        count: of all.
+        on_surface: that lie on surfaces of the other cloud.
+        visible: that lie on surfaces of the other cloud, or that its sensor could see if they were there.
+        seen_through: that do not, and that a ray of the other cloud went through.
+    """
+
+    count: int
+    on_surface: int
+    visible: int
+    seen_through: int
+
+    @property
+    def overlap(self) -> float:
+        return self.on_surface / max(self.count, 1)
+
+    @property
+    def confirmed(self) -> float:
+        return self.on_surface / max(self.visible, 1)
+
+    @property
+    def not_contradicted(self) -> float:
+        return self.on_surface / max(self.on_surface + self.seen_through, 1)
+
+
+def _compare(matches: SurfaceMatches, upright: Array, others: Array, *, voxel_m: float, range_m: float) -> _Comparison:
+    """How the upright ones of matched points compare with the (M, 3) points that the other sensor sees."""
+    counted = upright & (np.linalg.norm(matches.points, axis=1) < range_m)
+    visibility = find_visibility(matches.points, others, voxel_m=voxel_m)
+    on_surface = counted & _on_surface(matches, voxel_m)
+    seen_through = counted & visibility.seen_through & ~on_surface
+    visible = on_surface | seen_through | (counted & visibility.in_view)
+    return _Comparison(*(int(rows.sum()) for rows in (counted, on_surface, visible, seen_through)))
+
+
+def _on_surface(matches: SurfaceMatches, voxel_m: float) -> Array:
+    tolerance_m = _ON_SURFACE_VOXELS * voxel_m
+    return np.asarray((matches.distances < tolerance_m) & (np.abs(matches.residuals) < tolerance_m))
 
 
 def _is_upright(normals: Array) -> Array:
     return np.asarray(np.abs(normals[:, 2]) < _UPRIGHT)
-
-
-def _on_plane(matches: SurfaceMatches, voxel_m: float) -> Array:
-    near = matches.distances < _ON_SURFACE_VOXELS * voxel_m
-    return np.asarray(near & (np.abs(matches.residuals) < _ON_PLANE_VOXELS * voxel_m))
-
-
-def _mean(values: Array) -> float:
-    return float(values.mean()) if len(values) else 0.0
-
-
-def _fit(residuals_m: Array, voxel_m: float) -> float:
-    median_m = float(np.median(residuals_m)) if len(residuals_m) else voxel_m
-    return -float(np.log(max(median_m / voxel_m, _LEAST)))

@@ -235,8 +235,8 @@ class PlaceSearch:
         """Each hypothesis, with the margin over the best one of another pose."""
         weighed = []
         for one in hypotheses:
-            others = [other.evidence.support for other in hypotheses if not self._is_same_pose(one, other)]
-            margin = min([CLEAR_MARGIN, *(one.evidence.support - support for support in others)])
+            others = [other.agreement.support for other in hypotheses if not self._is_same_pose(one, other)]
+            margin = min([CLEAR_MARGIN, *(one.agreement.support - support for support in others)])
             weighed.append((one, replace(one.evidence, margin=margin)))
         return weighed
 
