@@ -79,8 +79,8 @@ class ScanSplit:
 SPLITS = {
     one.name: one
     for one in (
-        ScanSplit("fit", 71000, (0, 1), (4, 5, 6, 7)),
-        ScanSplit("choose", 81000, (0, 1, 2, 3), (4, 5, 6, 7)),
+        ScanSplit("fit", 71000, (0, 1, 9, 11, 13), (4, 5, 6, 7)),
+        ScanSplit("choose", 81000, (0, 1, 2, 3, 9, 11, 13), (4, 5, 6, 7)),
         ScanSplit("report", 91000, (0, 1), (3, 4, 5)),
     )
 }
