@@ -22,6 +22,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,16 +148,30 @@ def test_an_array_larger_than_the_bound_stays(
     assert len(list(cache.iterdir())) == 1
 
 
+@pytest.mark.parametrize("is_known", [True, False])
 def test_a_full_disk_is_told_before_pages_are_mapped(
-    folder: Path, cache: Path, wall: LandmarkMap, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folder: Path,
+    cache: Path,
+    wall: LandmarkMap,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_known: bool,
 ) -> None:
+    """Where too little is known to be free, none of it is taken from others for a moment."""
+    reserved = []
+
     def refuse(*_: int) -> None:
+        reserved.append(1)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
+    if is_known:
+        monkeypatch.setattr(os, "fstatvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=4096))
     with caplog.at_level(logging.WARNING):
         np.testing.assert_array_equal(read_map(folder).codes, wall.codes)
     assert "No space left" in caplog.text
+    assert bool(reserved) == (not is_known)
     assert not list(cache.iterdir())
 
 

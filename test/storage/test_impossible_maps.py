@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ def test_file_names_that_lead_out(folder: Path, file: object) -> None:
 @pytest.mark.parametrize(
     "shape", [[10**12, 3], [2**62, 2**62], [-1, 3], [500.0, 3], "x", [], [1] * 9, [True, 3], [0, 3], [500, 4]]
 )
-def test_absurd_shapes_are_refused_before_any_memory_is_taken(folder: Path, shape: object) -> None:
+def test_absurd_shapes_are_refused_before_any_memory_or_disk_is_taken(
+    folder: Path, shape: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: pytest.fail("reserved"))
     edit(folder, lambda manifest: manifest["arrays"]["points"].update(shape=shape))
     refused(folder, "points")
 

@@ -23,6 +23,7 @@ deleted at any time: existing mappings stay valid.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import tempfile
@@ -34,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.storage.arrays import decode_array, layout
+from vloc_ros.storage.arrays import check_array_size, decode_array, layout
 from vloc_ros.storage.atomic import PART_SUFFIX, sync_folder
 from vloc_ros.storage.regular_files import open_regular
 
@@ -67,6 +68,7 @@ def load_array(folder: Path, name: str, entry: Mapping[str, Any]) -> Array:
     try:
         with contextlib.suppress(FileNotFoundError):
             return _map_entry(path, dtype, shape, size)
+        check_array_size(folder, name, entry)
         _write_entry(path, size, lambda values: decode_array(folder, name, entry, out=values))
         _keep_newest(cache)
         return _map_entry(path, dtype, shape, size)
@@ -108,7 +110,7 @@ def _write_entry(path: Path, size: int, decode: Callable[[Array], object]) -> No
     descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PART_SUFFIX)
     try:
         with os.fdopen(descriptor, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here; in mapped pages it is a SIGBUS
+            _reserve(file.fileno(), size)
             values = np.memmap(file, np.uint8, "r+", shape=(size,))
             decode(np.asarray(values))
             values.flush()
@@ -119,6 +121,17 @@ def _write_entry(path: Path, size: int, decode: Callable[[Array], object]) -> No
             os.unlink(part)
         raise
     sync_folder(path.parent)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Reserve the bytes of a file: a full disk is an error here, and in mapped pages a SIGBUS.
+
+    Raises:
+        OSError: they do not fit; nothing was reserved, which for a moment would leave nothing to others.
+    """
+    if os.fstatvfs(descriptor).f_bavail * os.fstatvfs(descriptor).f_frsize < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.posix_fallocate(descriptor, 0, size)
 
 
 def _keep_newest(cache: Path) -> None:

@@ -80,7 +80,7 @@ def decode_array(folder: Path, name: str, entry: Mapping[str, Any], *, out: Arra
     expected_bytes = math.prod(shape) * dtype.itemsize
     try:
         with open_regular(where) as file:
-            _check_size(where, os.fstat(file.fileno()).st_size, expected_bytes)
+            _check_size(where, file, expected_bytes)
             flat = np.empty(expected_bytes, np.uint8) if out is None else out
             _inflate(where, file, flat.reshape(-1, _row_bytes(shape, dtype)))
     except OSError as error:
@@ -93,6 +93,23 @@ def decode_array(folder: Path, name: str, entry: Mapping[str, Any], *, out: Arra
     array = array.astype(dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
     return array
+
+
+def check_array_size(folder: Path, name: str, entry: Mapping[str, Any]) -> int:
+    """Bytes of an array, which its file can hold: to be asked before as many are reserved.
+
+    Raises:
+        MapError: the file is missing, no regular file, of an impossible size, or the entry is impossible.
+    """
+    where = folder / plain_file_name(name, entry)
+    dtype, shape = layout(name, entry)
+    expected_bytes = math.prod(shape) * dtype.itemsize
+    try:
+        with open_regular(where) as file:
+            _check_size(where, file, expected_bytes)
+    except OSError as error:
+        raise MapError(f"{where}: cannot be read ({error.strerror}); {_REMEDY}") from error
+    return expected_bytes
 
 
 def plain_file_name(name: str, entry: Mapping[str, Any]) -> str:
@@ -121,8 +138,9 @@ def layout(name: str, entry: Mapping[str, Any]) -> tuple[np.dtype[Any], tuple[in
     return dtype, tuple(shape)
 
 
-def _check_size(path: Path, size: int, expected_bytes: int) -> None:
+def _check_size(path: Path, file: BinaryIO, expected_bytes: int) -> None:
     """Refuse a file whose size cannot be that of an array, before anything is read."""
+    size = os.fstat(file.fileno()).st_size
     most = expected_bytes + expected_bytes // 1000 + 64  # what zlib cannot compress grows
     if size > most:
         raise MapError(f"{path}: has {size} bytes, expected at most {most} for its array; {_REMEDY}")
