@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from benchmarks.localization_time import _enlarge, _figures
 from benchmarks.tables.robots import localization_time
@@ -48,6 +50,7 @@ def test_the_rest_is_all_that_is_not_of_the_features() -> None:
     refused = LocalizationResult.refused(Status.NO_CANDIDATES, "no evidence")
     records = [ResultRecord("image", 0, result) for result in [*results, refused]]
     found = _figures(records, [Pose.identity()] * 3)
+    assert json.loads(json.dumps(found)) == found
     assert (found["queries"], found["right"]) == (3, 1)
     assert (found["features_ms"][0], found["rest_ms"][0], found["total_ms"][0]) == (30.0, 10.0, 40.0)
 

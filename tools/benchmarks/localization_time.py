@@ -126,7 +126,7 @@ def _figures(records: Sequence[ResultRecord], true: Sequence[Pose]) -> dict[str,
     for result, pose in zip(results, true, strict=True):
         if result.map_from_rig is not None:
             metres, radians = result.map_from_rig.distance_to(pose)
-            right += metres <= RIGHT_M and radians <= RIGHT_RAD
+            right += bool(metres <= RIGHT_M and radians <= RIGHT_RAD)
     times = {"features_ms": features, "rest_ms": total - features, "total_ms": total}
     return {"queries": len(results), "right": right} | {
         name: np.percentile(values, (50, 95)).tolist() for name, values in times.items()
