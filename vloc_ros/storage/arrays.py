@@ -24,7 +24,8 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -75,16 +76,10 @@ def decode_array(folder: Path, name: str, entry: Mapping[str, Any], *, out: Arra
     Raises:
         MapError: the file is missing, cut short, altered, no regular file, or the entry is impossible.
     """
-    where = folder / plain_file_name(name, entry)
     dtype, shape = layout(name, entry)
-    expected_bytes = math.prod(shape) * dtype.itemsize
-    try:
-        with open_regular(where) as file:
-            _check_size(where, file, expected_bytes)
-            flat = np.empty(expected_bytes, np.uint8) if out is None else out
-            _inflate(where, file, flat.reshape(-1, _row_bytes(shape, dtype)))
-    except OSError as error:
-        raise MapError(f"{where}: cannot be read ({error.strerror}); {_REMEDY}") from error
+    with _open_array(folder, name, entry) as (where, file, size):
+        flat = np.empty(size, np.uint8) if out is None else out
+        _inflate(where, file, flat.reshape(-1, _row_bytes(shape, dtype)))
     array = flat.view(dtype).reshape(shape)
     if entry["encoding"] == "delta":
         np.cumsum(_unsigned(array), dtype=_unsigned(array).dtype, out=_unsigned(array))
@@ -101,15 +96,22 @@ def check_array_size(folder: Path, name: str, entry: Mapping[str, Any]) -> int:
     Raises:
         MapError: the file is missing, no regular file, of an impossible size, or the entry is impossible.
     """
+    with _open_array(folder, name, entry) as (_, _, size):
+        return size
+
+
+@contextmanager
+def _open_array(folder: Path, name: str, entry: Mapping[str, Any]) -> Iterator[tuple[Path, BinaryIO, int]]:
+    """The file of an array, opened, and the bytes of its values, which it can hold."""
     where = folder / plain_file_name(name, entry)
     dtype, shape = layout(name, entry)
-    expected_bytes = math.prod(shape) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     try:
         with open_regular(where) as file:
-            _check_size(where, file, expected_bytes)
+            _check_size(where, file, size)
+            yield where, file, size
     except OSError as error:
         raise MapError(f"{where}: cannot be read ({error.strerror}); {_REMEDY}") from error
-    return expected_bytes
 
 
 def plain_file_name(name: str, entry: Mapping[str, Any]) -> str:

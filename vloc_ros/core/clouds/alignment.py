@@ -91,7 +91,7 @@ class CloudRegistration(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Visibility:
+class CloudVisibility:
     """How points lie to what a sensor sees in their directions; all three False where it sees nothing there.
 
     Attributes:
@@ -105,7 +105,7 @@ class Visibility:
     occluded: Array
 
 
-def find_visibility(points: Array, others: Array, *, voxel_m: float) -> Visibility:
+def find_visibility(points: Array, others: Array, *, voxel_m: float) -> CloudVisibility:
     """How points lie to what a sensor at the origin sees in their directions.
 
     Args:
@@ -121,7 +121,7 @@ def find_visibility(points: Array, others: Array, *, voxel_m: float) -> Visibili
     cell, distance = _cells(points)
     behind = distance - farthest[np.maximum(cell, 0)]
     occluded = comparable & (behind > clear_m + _THROUGH_SHARE * distance)
-    return Visibility(seen_through, comparable & ~seen_through & ~occluded, occluded)
+    return CloudVisibility(seen_through, comparable & ~seen_through & ~occluded, occluded)
 
 
 def find_seen_through(points: Array, others: Array, *, clear_m: float | Array) -> tuple[Array, Array]:
